@@ -1,0 +1,1 @@
+"""Frames, sounds and sentences become vectors.  Each file is one family."""

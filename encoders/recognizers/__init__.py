@@ -1,0 +1,1 @@
+"""Media into timed words.  Each file is a recognizer."""

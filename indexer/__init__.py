@@ -1,0 +1,1 @@
+"""A media file becomes segments and tokens: decode, sample, encode, segment, store."""

@@ -1,0 +1,89 @@
+"""The shapes of the indexer's plug-ins: readers of media files and segmenters.
+
+A reader works inside a decoder child (`indexer/decoding.py`); nothing but the child imports one, so a file that
+crashes a decoder takes a child with it and not the run.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.types import Floats, MediaKind, TimeSpan, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a container says of itself, and what one look into it confirmed."""
+
+    kind: MediaKind
+    duration: float  # seconds; 1 for an image
+    width: int = 0  # as shown: after rotation
+    height: int = 0
+    frame_rate: float = 0.0  # average frames a second
+    has_sound: bool = False
+    recorded: str = ""  # ISO 8601 where the container knows it
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture, upright and square-pixelled, shown from `time` on."""
+
+    time: float  # seconds from the container's earliest start
+    pixels: NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+class OpenMedia(Protocol):
+    """One open file."""
+
+    probe: Probe
+
+    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+        """Every picture shown at or after `start`, in rising order of time, the one on show at `start` first.
+        A stream that breaks off ends the iteration if any frame came.
+
+        Raises:
+            NoSuchStream: no picture in this file.
+            CannotDecode: not a single frame came out.
+        """
+        ...
+
+    def frames_at(self, times: NDArray[np.float64]) -> Iterator[Frame]:
+        """The picture on show at each of `times`, which rise; the last one stays on show to the end.  Equal to
+        walking through `frames()`: a reader that cannot promise that refuses."""
+        ...
+
+    def sound(self, rate: int, start: float = 0.0) -> Iterator[Floats]:
+        """Mono float32 blocks at `rate` samples a second from `start` on; gaps are silence, so that sample i of all
+        blocks lies at `start + i / rate`.
+
+        Raises:
+            NoSuchStream: no sound in this file.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """Opens media files."""
+
+    reads: frozenset[MediaKind]
+    random_access: bool  # whether `frames_at` is cheaper than walking through
+
+    def open(self, path: Path) -> AbstractContextManager[OpenMedia]:
+        """
+        Raises:
+            CannotOpen: no such file, empty, or nothing in it that this reader reads.
+        """
+        ...
+
+
+class Segmenter(Protocol):
+    """Cuts a media into spans: in order, not overlapping, none empty, together all of `[0, duration)`."""
+
+    def segment(self, duration: float, tokens: Mapping[str, Tokens]) -> list[TimeSpan]:
+        """`tokens` by space, as encoded; a segmenter looks at novelty in all of them, or at none."""
+        ...

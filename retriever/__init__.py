@@ -1,0 +1,1 @@
+"""The ground floor: the words, the ports, the stores, and how a sentence becomes moments."""

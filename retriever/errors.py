@@ -1,0 +1,106 @@
+"""Everything reelseek raises on purpose.
+
+ReelseekError
+  MediaError        CannotOpen · CannotDecode · DecodeTimeout · NoSuchStream
+  StoreError        StoreLocked · StoreUnavailable · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia · DiskFull
+  WeightsError      MissingWeights · AlteredWeights
+  PluginError       UnknownPlugin · MissingExtra
+  QueryError
+  ManifestError
+  BadSettings
+
+A message has the name, the value, what was wanted and the way out, on one line.  The caller's own slip
+(a negative limit, say) is a `ValueError`, never one of these: these are about the state of the world.
+"""
+
+
+class ReelseekError(Exception):
+    """The root of everything that reelseek raises on purpose."""
+
+
+class MediaError(ReelseekError):
+    """One media file cannot be used.  The file is quarantined; the run goes on."""
+
+
+class CannotOpen(MediaError):
+    """The file is missing, unreadable, empty or not media."""
+
+
+class CannotDecode(MediaError):
+    """The file opened, but a stream of it broke, or its decoder died."""
+
+
+class DecodeTimeout(MediaError):
+    """The decoder gave no answer within its time limit, and was stopped."""
+
+
+class NoSuchStream(MediaError):
+    """The file has no stream of the kind that was asked for."""
+
+
+class StoreError(ReelseekError):
+    """A library cannot be read or written."""
+
+
+class StoreLocked(StoreError):
+    """Another process holds the library for long work; the message says who, and since when."""
+
+
+class StoreUnavailable(StoreError):
+    """The library cannot be reached, or its place cannot hold one."""
+
+
+class WrongFormat(StoreError):
+    """The library was written by another format version; the message names the command that upgrades it."""
+
+
+class WrongRecipe(StoreError):
+    """The library was made with another recipe; the message names the command that helps."""
+
+
+class SpaceMismatch(StoreError):
+    """Vectors of one space were offered to another.  Spaces never mix."""
+
+
+class NoSuchMedia(StoreError):
+    """No media of the library has this key, reference or path."""
+
+
+class DiskFull(StoreError):
+    """The disk is full.  What was committed stays; what was being written is taken back."""
+
+
+class WeightsError(ReelseekError):
+    """The weights of an encoder cannot be used."""
+
+
+class MissingWeights(WeightsError):
+    """The package that carries the weights is not installed."""
+
+
+class AlteredWeights(WeightsError):
+    """The weights on disk do not have the SHA-256 that was pinned."""
+
+
+class PluginError(ReelseekError):
+    """A plug-in cannot be had."""
+
+
+class UnknownPlugin(PluginError):
+    """No file of this name in the plug-in folder; the message lists those that are there."""
+
+
+class MissingExtra(PluginError):
+    """The plug-in is here, its library is not; the message has the extra that brings it."""
+
+
+class QueryError(ReelseekError):
+    """The query cannot be understood: empty, or too long."""
+
+
+class ManifestError(ReelseekError):
+    """A line of a manifest is wrong; the message has its number."""
+
+
+class BadSettings(ReelseekError):
+    """One or more settings are wrong; the message has a line for each."""

@@ -1,0 +1,205 @@
+"""The shapes that plug-ins have: small, with their invariants written down.
+
+Nothing here is imported by name from a plug-in; a plug-in file offers one `build` that returns one of these.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from retriever.types import (
+    EVERYTHING,
+    Entry,
+    Filter,
+    Floats,
+    Ids,
+    Line,
+    Matrix,
+    Media,
+    Metadata,
+    Modality,
+    Part,
+    Pictures,
+    RaggedTokens,
+    Ranking,
+    SegmentTable,
+    Sound,
+    Space,
+    Times,
+    Tokens,
+    Vector,
+    WordQuery,
+)
+
+# ------------------------------------------------------------------------------------------------------------ encoders
+
+
+class SentenceEncoder(Protocol):
+    """Sentences become vectors.  `name` and `digest` (of weights and tokenizer) make the query side of a space."""
+
+    name: str
+    digest: str
+    dimension: int
+
+    def encode(self, sentences: Sequence[str]) -> Matrix:
+        """`(N, D)` float32 of length one, a row a sentence, the same whatever stands beside it in the batch
+        (to 1e-5).  No sentences give `(0, D)`."""
+        ...
+
+
+class QueryEncoder(Protocol):
+    """The query side of one space."""
+
+    space: Space
+    modality: Modality
+
+    def encode_query(self, part: Part) -> Vector | None:
+        """`(D,)` of length one, or None: this space cannot answer such a part."""
+        ...
+
+
+class FrameEncoder(QueryEncoder, Protocol):
+    """Frames become tokens.  `side` is the shorter side in pixels that frames should have when they come: smaller
+    ones are scaled up, larger ones down, so the decoder may as well do it."""
+
+    side: int
+
+    def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
+        """Frames `(N, H, W, 3)` RGB, shown during `spans` `(N, 2)`, as N tokens in the same order."""
+        ...
+
+
+class SoundEncoder(QueryEncoder, Protocol):
+    """Sound becomes tokens over windows.  `rate` is the samples a second that it wants; `margin` the seconds of sound
+    around a span that its windows reach into."""
+
+    rate: int
+    margin: float
+
+    def encode_sound(self, sound: Sound) -> Tokens:
+        """Windows over all of `sound`, in order; their spans on the media's clock (`sound.start` counted in).  Sound
+        shorter than one window is padded with silence and its span cut to the sound; no samples, no tokens."""
+        ...
+
+
+class SpeechRecognizer(Protocol):
+    """Sound becomes spoken lines.  Music, noise and silence become none."""
+
+    digest: str  # name and weights
+    rate: int
+
+    def recognize(self, sound: Sound) -> list[Line]:
+        """Lines in order of time, on the media's clock, none empty, of modality SPEECH."""
+        ...
+
+
+class TextRecognizer(Protocol):
+    """Frames become written lines."""
+
+    digest: str
+    side: int  # the longer side in pixels that frames should have at most when they come
+
+    def recognize(self, frames: Sequence[Pictures], spans: Sequence[tuple[float, float]]) -> list[Line]:
+        """What stands on each frame `(H, W, 3)`, merged through time: the same words on neighbouring frames are one
+        line over all of them.  In order of time, none empty, of modality TEXT."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------------- stores
+
+
+class Snapshot(Protocol):
+    """One unchanging view of a library.  Segment and media numbers mean nothing outside it.
+
+    Wherever a filter is given, what it excludes takes no place in the result: a filter never starves a ranking.
+    """
+
+    generation: str  # digest of the committed content: equal content, equal generation; never history
+    spaces: Mapping[str, Space]  # by Space.id
+
+    def media(self, where: Filter = EVERYTHING) -> Sequence[Media]:
+        """By path."""
+        ...
+
+    def media_at(self, numbers: Ids) -> Sequence[Media]:
+        """The media of these media numbers, in that order."""
+        ...
+
+    def nearest(self, queries: Matrix, space: str, depth: int, where: Filter = EVERYTHING) -> list[Ranking]:
+        """For each row of `queries` `(Q, D)` the `depth` best segments by cosine of their best row in `space`.
+        Shorter only where fewer segments pass.
+
+        Raises:
+            SpaceMismatch: the library has no such space, or the vectors have another dimension.
+        """
+        ...
+
+    def matching(self, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING) -> Ranking:
+        """Segments by BM25 of their lines of one modality; a line belongs to the segment that its middle lies in.
+        Nothing matches: empty."""
+        ...
+
+    def segments(self, numbers: Ids) -> SegmentTable: ...
+
+    def tokens(self, numbers: Ids, space: str) -> RaggedTokens:
+        """The tokens of these segments `(S,)`, in that order."""
+        ...
+
+    def lines(self, numbers: Ids) -> list[list[Line]]:
+        """The lines of each of these segments."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """media, segments, tokens, lines, bytes, and `tokens:SPACE` for each space."""
+        ...
+
+
+class Store(Protocol):
+    """A library.  Every writing method is one atomic commit: a crash leaves it done or not begun."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """The newest committed state; what it shows does not change while it is held, whoever writes."""
+        ...
+
+    def add(self, entry: Entry) -> None:
+        """Commit one media; another entry of the same key is replaced in the same step.
+
+        Raises:
+            SpaceMismatch: vectors that do not fit the space they are filed under.
+            DiskFull: nothing was changed.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Take media out; returns how many were there."""
+        ...
+
+    def set_paths(self, key: str, paths: Sequence[str]) -> None:
+        """Another set of paths for the same content."""
+        ...
+
+    def set_metadata(self, key: str, metadata: Metadata) -> None: ...
+
+    def compact(self) -> None:
+        """Give the room of deleted rows back, and rebuild what is derived.  Answers do not change.
+
+        Raises:
+            StoreLocked: somebody else does long work; the message says who and since when.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+# ----------------------------------------------------------------------------------------------------------- rerankers
+
+
+class Reranker(Protocol):
+    """A query looks at the tokens of each candidate."""
+
+    def rerank(self, view: Vector, tokens: RaggedTokens) -> tuple[Floats, Floats]:
+        """Scores `(S,)` a segment and relevance `(N,)` a token.  A segment without tokens scores -inf."""
+        ...
+
+
+EncodeSentences = Callable[[Sequence[str]], Matrix]

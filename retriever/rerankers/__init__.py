@@ -1,0 +1,1 @@
+"""How a query looks at the tokens of a candidate.  Each file is a reranker."""

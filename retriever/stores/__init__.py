@@ -1,0 +1,1 @@
+"""Where libraries live.  Each file is a store; its name is what settings call it."""
