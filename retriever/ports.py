@@ -5,11 +5,13 @@ Nothing here is imported by name from a plug-in; a plug-in file offers one `buil
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from retriever.types import (
     EVERYTHING,
     Entry,
+    FileStat,
     Filter,
     Floats,
     Ids,
@@ -20,6 +22,7 @@ from retriever.types import (
     Modality,
     Part,
     Pictures,
+    Quarantined,
     RaggedTokens,
     Ranking,
     SegmentTable,
@@ -154,8 +157,60 @@ class Snapshot(Protocol):
         ...
 
 
+class Catalog(Protocol):
+    """What a library remembers beside its media: its recipe, leases, quarantine, and files seen before.
+
+    All of it survives a crash; each method is one transaction.
+    """
+
+    def recipe(self) -> tuple[str, str] | None:
+        """Digest and JSON text of the recipe that the library is made with; None before the first commit."""
+        ...
+
+    def set_recipe(self, digest: str, text: str) -> None: ...
+
+    def stat(self, path: str) -> FileStat | None: ...
+
+    def remember(self, path: str, stat: FileStat) -> None: ...
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Drop what is remembered of these paths: stat and quarantine."""
+        ...
+
+    def quarantine(self, entry: Quarantined) -> None: ...
+
+    def quarantined(self) -> list[Quarantined]:
+        """By path."""
+        ...
+
+    def lease(self, job: str, owner: str, seconds: float) -> bool:
+        """Take or renew the lease of a job; False while another owner's lease runs.  A lease runs out by itself, and
+        at once when its owner (`HOST:PID:START`) is a process of this host that is no more."""
+        ...
+
+    def release(self, job: str, owner: str) -> None: ...
+
+    def leased(self) -> Mapping[str, str]:
+        """Running leases: job → owner."""
+        ...
+
+    def staging(self, job: str) -> Path:
+        """The folder where a job keeps its checkpoints; made if absent."""
+        ...
+
+    def staged(self) -> list[str]:
+        """Jobs that have a staging folder."""
+        ...
+
+    def unstage(self, job: str) -> None:
+        """Remove a job's staging folder and all in it."""
+        ...
+
+
 class Store(Protocol):
     """A library.  Every writing method is one atomic commit: a crash leaves it done or not begun."""
+
+    catalog: Catalog
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """The newest committed state; what it shows does not change while it is held, whoever writes."""

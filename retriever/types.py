@@ -491,3 +491,27 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return [jsonable(inner) for inner in value]
     return value
+
+
+# ---------------------------------------------------------------------------------------------------------------- jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that could not be indexed, and why."""
+
+    path: str
+    reason: str
+    since: float  # seconds of the epoch
+    size: int
+    mtime_ns: int  # a file that changed since is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What the file system said when `key` was computed: equal again, and the content need not be read."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    key: str
