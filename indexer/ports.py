@@ -4,16 +4,20 @@ A reader works inside a decoder child (`indexer/decoding.py`); nothing but the c
 crashes a decoder takes a child with it and not the run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retriever.types import Floats, MediaKind, TimeSpan, Tokens
+
+if TYPE_CHECKING:
+    from indexer.plan import Job
+    from indexer.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +90,12 @@ class Segmenter(Protocol):
 
     def segment(self, duration: float, tokens: Mapping[str, Tokens]) -> list[TimeSpan]:
         """`tokens` by space, as encoded; a segmenter looks at novelty in all of them, or at none."""
+        ...
+
+
+class Executor(Protocol):
+    """Carries out a plan."""
+
+    def carry_out(self, jobs: "Sequence[Job]", run: "Run") -> None:
+        """Every job ends in a commit or in quarantine, or stays leased by another; raises only what stops the run."""
         ...

@@ -14,3 +14,29 @@ def shared_media() -> Path:
     if not (SHARED_MEDIA / "manifest.jsonl").is_file():
         pytest.skip("shared media: the folder of labelled clips is not beside this checkout")
     return SHARED_MEDIA
+
+
+ALLOWED_SKIPS = tuple(
+    line
+    for line in (Path(__file__).parent / "allowed_skips.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+
+
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return str(report.longrepr)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true, a skip that is not named as allowed fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None:
+        return
+    reasons = sorted({skip_reason(report) for report in reporter.stats.get("skipped", [])})
+    unnamed = [reason for reason in reasons if not reason.startswith(ALLOWED_SKIPS)]
+    if unnamed:
+        reporter.write_line(f"skips that tests/allowed_skips.txt does not name: {unnamed}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

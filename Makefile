@@ -1,0 +1,38 @@
+# Each target does its own set-up in .venv; all that it needs is Python 3.11, make and the package registry.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check lint bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(PIP) install -q -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(PIP) install -q -e '.[test]'
+	touch $@
+
+## Install, index real clips and sounds, ask five questions, write demo/report.html.
+demo: $(VENV)/.demo
+	$(BIN)/reelseek demo
+
+## The tests that take seconds, and every gate: lint, types, import arrows.
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
+
+## The slow tests: the demo, kills of the real pack, long media.
+check: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+## Every figure in docs/experiments.md; each prints its machine.
+bench: $(VENV)/.test
+	for script in quality indexing search; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

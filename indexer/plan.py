@@ -1,0 +1,200 @@
+"""What is to be done: which files are new, changed, renamed, unchanged or gone.
+
+A media is known by its content: its key is the beginning of the SHA-256 of the file.  What the file system says of a
+file (size, time, inode) spares reading it again.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.recipe import Recipe
+from indexer.sources import Source, merged
+from retriever.errors import CannotOpen, MediaError
+from retriever.ports import Store
+from retriever.types import FileStat, Media, Metadata, Modality, Quarantined
+
+KEY_LETTERS = 16  # 64 bits: two of ten million files share a key once in 370,000 libraries
+NO_PICTURE = "no picture in this file"
+NO_SOUND = "no sound in this file"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One content to index.  `replaces` are the media that its paths held before their content changed."""
+
+    path: Path
+    stat: FileStat
+    metadata: Metadata
+    paths: tuple[str, ...]  # all paths of this content
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.stat.key
+
+    def id(self, recipe: Recipe) -> str:
+        return f"{self.key}-{recipe.digest[:8]}"
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run will do.  Renames and metadata are light, and are done at once by `settle`."""
+
+    jobs: list[Job] = field(default_factory=list)
+    unchanged: int = 0
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key → paths from now on
+    renamed: list[str] = field(default_factory=list)
+    metadata: dict[str, Metadata] = field(default_factory=dict)  # key → metadata from now on
+    refused: dict[str, str] = field(default_factory=dict)  # path → reason, in quarantine from now on
+
+
+def stat_of(path: Path) -> FileStat:
+    """What the file system says now; the key is left empty.
+
+    Raises:
+        CannotOpen: the file is not there, or may not be looked at.
+    """
+    try:
+        seen = path.stat()
+    except OSError as error:
+        raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from error
+    return FileStat(seen.st_size, seen.st_mtime_ns, seen.st_ino, "")
+
+
+def key_of(path: Path) -> str:
+    """
+    Raises:
+        CannotOpen: the file is empty, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise CannotOpen(f"{path} is empty")
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LETTERS]
+    except OSError as error:
+        raise CannotOpen(f"{path} cannot be read: {error.strerror}") from error
+
+
+def known_stat(path: Path, store: Store) -> FileStat:
+    """The file's stat with its key, read from the content only where the file system says something new."""
+    now = stat_of(path)
+    before = store.catalog.stat(str(path))
+    if before and (before.size, before.mtime_ns, before.inode) == (now.size, now.mtime_ns, now.inode):
+        return before
+    stat = FileStat(now.size, now.mtime_ns, now.inode, key_of(path))
+    store.catalog.remember(str(path), stat)
+    return stat
+
+
+def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozenset[Modality]) -> Plan:
+    """Look through the sources.  `able` are the modalities that this machine can index now: a media that lacks one
+    of them for want of weights is indexed again."""
+    with store.snapshot() as snapshot:
+        library = {media.key: media for media in snapshot.media()}
+    held = {path: media.key for media in library.values() for path in media.paths}
+    shut = {entry.path: entry for entry in store.catalog.quarantined()}
+    made = Plan()
+    seen: dict[str, list[Path]] = {}  # key → paths among the sources
+    said: dict[str, Metadata | None] = {}
+    stats: dict[Path, FileStat] = {}
+    for source in sources:
+        try:
+            stat = known_stat(source.path, store)
+        except MediaError as error:
+            made.refused[str(source.path)] = str(error)
+            continue
+        entry = shut.get(str(source.path))
+        if entry and (entry.size, entry.mtime_ns) == (stat.size, stat.mtime_ns):
+            made.refused[str(source.path)] = entry.reason
+            continue
+        stats[source.path] = stat
+        seen.setdefault(stat.key, []).append(source.path)
+        said[stat.key] = merged(said.get(stat.key), source.metadata)
+    there = {str(path): stat.key for path, stat in stats.items()}  # what lies where, as far as this run looked
+    for key, paths in seen.items():
+        media, now = library.get(key), [str(path) for path in paths]
+        before = media.paths if media else ()
+        still = [path for path in before if there.get(path, key) == key and Path(path).exists()]
+        together = tuple(dict.fromkeys((*still, *now)))
+        metadata = merged(media.metadata if media else None, said[key]) or Metadata()
+        if media is None or not _content(media, recipe, able):
+            replaces = tuple({held[path] for path in now if held.get(path, key) != key})
+            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together, replaces))
+            continue
+        made.unchanged += 1
+        if together != before:
+            made.paths[key] = together
+            made.renamed += [path for path in now if path not in before]
+        if metadata != media.metadata:
+            made.metadata[key] = metadata
+    return made
+
+
+def _content(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
+    """Whether a media can be left as it is."""
+    lacks = {Modality(name) for name, why in media.missing.items() if why not in (NO_PICTURE, NO_SOUND)}
+    return media.recipe == recipe.digest and not lacks & able
+
+
+def settle(made: Plan, store: Store) -> None:
+    """Do what needs no decoding: paths, metadata, quarantine."""
+    with store.snapshot() as snapshot:
+        library = {media.key: media for media in snapshot.media()}
+    for key, paths in made.paths.items():
+        _leave_others(paths, key, library, store)
+        store.set_paths(key, paths)
+    for key, metadata in made.metadata.items():
+        store.set_metadata(key, metadata)
+
+
+def _leave_others(paths: Sequence[str], key: str, library: Mapping[str, Media], store: Store) -> None:
+    """These paths hold `key` now: whoever held them before has them no more."""
+    for other in library.values():
+        if other.key != key and set(other.paths) & set(paths):
+            drop_paths(other, set(paths), store)
+
+
+def drop_paths(media: Media, paths: set[str], store: Store) -> bool:
+    """Take paths from a media; it goes when the last one goes.  True if it went."""
+    left = [path for path in media.paths if path not in paths]
+    if left:
+        store.set_paths(media.key, left)
+    else:
+        store.delete([media.key])
+    return not left
+
+
+def prune(roots: Sequence[Path], store: Store) -> list[str]:
+    """Take out media below `roots` whose files are gone; returns the keys of those that went."""
+    with store.snapshot() as snapshot:
+        library = list(snapshot.media())
+    went = []
+    for media in library:
+        gone = {path for path in media.paths if _below(path, roots) and not Path(path).exists()}
+        store.catalog.forget(sorted(gone))
+        if gone and drop_paths(media, gone, store):
+            went.append(media.key)
+    store.catalog.forget(
+        [
+            entry.path
+            for entry in store.catalog.quarantined()
+            if _below(entry.path, roots) and not Path(entry.path).exists()
+        ]
+    )
+    return went
+
+
+def _below(path: str, roots: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(root) for root in roots)
+
+
+def shut_away(path: str, reason: str, store: Store, now: float) -> None:
+    """Put a file in quarantine, as it is now."""
+    try:
+        stat = stat_of(Path(path))
+    except CannotOpen:
+        stat = FileStat(0, 0, 0, "")
+    store.catalog.quarantine(Quarantined(path, reason, now, stat.size, stat.mtime_ns))

@@ -1,0 +1,167 @@
+"""One indexing run: what every step of it needs, and what becomes of a job: kept, committed or given up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic, time
+
+from retriever.crashpoints import reached
+
+from indexer import sampling
+from indexer.decoding import Chapter, Wanted
+from indexer.encoding import MARGIN, Encoded, Encoders
+from indexer.events import Advanced, Committed, SetAside, Summary, Watch
+from indexer.plan import NO_PICTURE, NO_SOUND, Job, drop_paths, shut_away, stat_of
+from indexer.ports import Probe, Segmenter
+from indexer.recipe import Recipe
+from indexer.representatives import segment_vectors
+from indexer.staging import Staging
+from retriever.errors import CannotOpen
+from retriever.ports import Store
+from retriever.types import Entry, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
+
+LEASE_SECONDS = 600.0
+CHAPTER_LIMIT = 120.0
+"""Seconds that a decoder may take over one chapter before it is taken to hang."""
+STILL = TimeSpan(0.0, 1.0)
+
+
+@dataclass(slots=True)
+class Run:
+    """A run over a library.  Its methods are called from one thread."""
+
+    recipe: Recipe
+    encoders: Encoders
+    store: Store
+    segmenter: Segmenter
+    owner: str  # HOST:PID:START
+    watch: Watch
+    children: int = 1  # decoder children
+    limit_s: float = CHAPTER_LIMIT
+    summary: Summary = field(default_factory=Summary)
+
+    def wanted(self) -> Wanted:
+        """What a decoder has to bring for these encoders."""
+        encoders = self.encoders
+        rates = {encoder.rate for encoder in (*encoders.sound.values(), *encoders.speech.values())}
+        return Wanted(
+            reader=self.recipe.reader,
+            sampler=sampling.parse(self.recipe.sampling) if encoders.vision else None,
+            side=max((encoder.side for encoder in encoders.vision.values()), default=0),
+            page_sampler=sampling.parse(self.recipe.pages) if encoders.text else None,
+            page_side=max((reader.side for reader in encoders.text.values()), default=0),
+            rates=tuple(sorted(rates)),
+            margin=MARGIN,
+            chapter=self.recipe.chapter,
+        )
+
+    def staging(self, job: Job) -> Staging:
+        return Staging(self.store.catalog.staging(job.id(self.recipe)))
+
+    def take(self, job: Job) -> str | None:
+        """Lease a job, or lease it for longer; None, or who has it."""
+        name = job.id(self.recipe)
+        if self.store.catalog.lease(name, self.owner, LEASE_SECONDS):
+            return None
+        return self.store.catalog.leased().get(name, "another")
+
+    def keep(self, job: Job, chapter: Chapter, encoded: Encoded, decode_seconds: float) -> None:
+        """Checkpoint a chapter; with the last one the media is committed."""
+        began = monotonic()
+        self.staging(job).keep(chapter.index, chapter.span.end, chapter.last, encoded)
+        seconds = {"decode": decode_seconds, **encoded.seconds, "store": monotonic() - began}
+        self.summary.frames += chapter.decoded
+        self._spent(seconds)
+        self.watch(Advanced(str(job.path), chapter.span.end, chapter.decoded, seconds))
+        if chapter.last:
+            self.commit(job)
+
+    def commit(self, job: Job) -> None:
+        """Move a media that is encoded to its end into the library, in one step."""
+        began = monotonic()
+        try:
+            now = stat_of(job.path)
+        except CannotOpen as error:
+            return self.give_up(job, str(error))
+        if (now.size, now.mtime_ns) != (job.stat.size, job.stat.mtime_ns):
+            return self.give_up(job, f"{job.path} changed while it was being indexed: index it again")
+        entry = self._entry(job)
+        reached("pipeline-before-commit")
+        self.store.add(entry)
+        reached("pipeline-after-commit")
+        self._paths_moved(job)
+        self._leave(job)
+        reached("pipeline-after-unstage")
+        self.summary.indexed.append(str(job.path))
+        self.summary.media_seconds += entry.media.duration
+        self._spent({"store": monotonic() - began})
+        self.watch(Committed(str(job.path), job.key, entry.media.missing))
+
+    def give_up(self, job: Job, reason: str) -> None:
+        """One bad file: into quarantine with it, and on."""
+        self._leave(job)
+        self.set_aside(str(job.path), reason)
+
+    def set_aside(self, path: str, reason: str) -> None:
+        shut_away(path, reason, self.store, time())
+        self.summary.quarantined[path] = reason
+        self.watch(SetAside(path, reason))
+
+    def _leave(self, job: Job) -> None:
+        name = job.id(self.recipe)
+        self.store.catalog.unstage(name)
+        self.store.catalog.release(name, self.owner)
+
+    def _paths_moved(self, job: Job) -> None:
+        """The media that these paths held before have them no more."""
+        if job.replaces:
+            with self.store.snapshot() as snapshot:
+                before = [media for media in snapshot.media() if media.key in job.replaces]
+            for media in before:
+                drop_paths(media, set(job.paths), self.store)
+
+    def _spent(self, seconds: Mapping[str, float]) -> None:
+        total = self.summary.stage_seconds
+        for stage, spent in seconds.items():
+            total[stage] = total.get(stage, 0.0) + spent
+
+    def _entry(self, job: Job) -> Entry:
+        staging, spaces = self.staging(job), self.encoders.spaces
+        probe, end = staging.probe(), staging.end()
+        tokens, lines = staging.joined(spaces)
+        still = probe.kind is MediaKind.IMAGE
+        duration = STILL.length if still else float(end or probe.duration)
+        spans = [STILL] if still else self.segmenter.segment(duration, tokens)
+        segments = tuple(Segment(span, still) for span in spans)
+        media = Media(
+            key=job.key,
+            paths=job.paths,
+            kind=probe.kind,
+            duration=duration,
+            recipe=self.recipe.digest,
+            width=probe.width,
+            height=probe.height,
+            frame_rate=probe.frame_rate,
+            size=job.stat.size,
+            metadata=_dated(job.metadata, probe),
+            missing=_missing(probe, self.encoders),
+        )
+        most = self.recipe.representatives
+        vectors = {space: segment_vectors(rows, segments, most) for space, rows in tokens.items()}
+        return Entry(media, segments, spaces, tokens, vectors, lines)
+
+
+def _dated(metadata: Metadata, probe: Probe) -> Metadata:
+    """A person knows best when it was recorded; else the container may."""
+    if metadata.recorded or not probe.recorded:
+        return metadata
+    return Metadata(metadata.title, metadata.tags, probe.recorded, "container", metadata.collection)
+
+
+def _missing(probe: Probe, encoders: Encoders) -> dict[str, str]:
+    """Modalities that this media has not, and why."""
+    missing = {modality.value: reason for modality, reason in encoders.missing.items()}
+    if probe.kind is MediaKind.SOUND:
+        missing |= {Modality.VISION.value: NO_PICTURE, Modality.TEXT.value: NO_PICTURE}
+    if not probe.has_sound:
+        missing |= {Modality.SOUND.value: NO_SOUND, Modality.SPEECH.value: NO_SOUND}
+    return missing
