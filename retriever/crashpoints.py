@@ -1,0 +1,64 @@
+"""Places where a test pulls the plug.
+
+A process that is started with `REELSEEK_CRASH_AT=NAME` (or `NAME:3`, the third time) kills itself there, as a power
+cut would: no handler runs, no buffer is written.  Without that variable nothing happens and nothing is counted.
+"""
+
+import os
+import signal
+from collections import Counter
+
+POINTS = (
+    # a library is made
+    "store-create-locked",
+    "store-create-written",
+    "store-create-committed",
+    # one media comes in, alone or in place of another
+    "store-add-locked",
+    "store-add-appended",
+    "store-add-synced",
+    "store-add-written",
+    "store-add-committed",
+    # media go
+    "store-delete-locked",
+    "store-delete-written",
+    "store-delete-committed",
+    # paths or metadata change
+    "store-amend-written",
+    "store-amend-committed",
+    # the room of deleted rows is given back
+    "store-compact-locked",
+    "store-compact-appended",
+    "store-compact-synced",
+    "store-compact-written",
+    "store-compact-committed",
+    "store-compact-swept",
+    # what is derived is built
+    "store-index-built",
+    "store-index-written",
+    "store-index-committed",
+    # an older format becomes this one
+    "store-upgrade-saved",
+    "store-upgrade-written",
+    "store-upgrade-committed",
+    # indexing
+    "staging-before-checkpoint",
+    "staging-after-checkpoint",
+    "pipeline-before-commit",
+    "pipeline-after-commit",
+    "pipeline-after-unstage",
+)
+
+_WANTED, _, _TIME = os.environ.get("REELSEEK_CRASH_AT", "").partition(":")
+_seen: Counter[str] = Counter()
+
+
+def reached(name: str) -> None:
+    """The process has come to the point `name`, one of `POINTS`."""
+    if not _WANTED:
+        return
+    if name not in POINTS:
+        raise ValueError(f"{name!r} is no crash point: declare it in retriever/crashpoints.py")
+    _seen[name] += 1
+    if name == _WANTED and _seen[name] == int(_TIME or 1):
+        os.kill(os.getpid(), signal.SIGKILL)
