@@ -142,6 +142,11 @@ class Snapshot(Protocol):
         Nothing matches: empty."""
         ...
 
+    def numbers(self, where: Filter = EVERYTHING) -> Ids:
+        """Every segment that passes, `(S,)`: for walking through all of a library (export), never for a search.  The
+        segments of one media stand together, in order of time."""
+        ...
+
     def segments(self, numbers: Ids) -> SegmentTable: ...
 
     def tokens(self, numbers: Ids, space: str) -> RaggedTokens:
