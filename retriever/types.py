@@ -6,7 +6,7 @@ container's earliest start; a span is half-open.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -450,13 +450,25 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search gives: the moments that pass, the near misses that did not, and the rate of false alarms."""
+    """What a search gives: the moments that pass, the near misses that did not, and the rate of false alarms.
+
+    As a sequence it is its moments: `for moment in answer`, `answer[0]`, `len(answer)`.
+    """
 
     query: str
     moments: tuple[Moment, ...]
     misses: tuple[Moment, ...] = ()  # best first, below the wanted confidence
     false_alarms: float = 1.0  # share of background queries that would have been answered too
     notes: tuple[str, ...] = ()  # for people: what was missing, what was widened
+
+    def __iter__(self) -> Iterator[Moment]:
+        return iter(self.moments)
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def __getitem__(self, rank: int) -> Moment:
+        return self.moments[rank]
 
 
 def parse_reference(text: str) -> tuple[str, TimeSpan | None]:
