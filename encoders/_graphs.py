@@ -1,0 +1,103 @@
+"""Networks on the one CPU runtime, and what their conversion makes, kept between runs.
+
+OpenVINO is that runtime, by measurement (`benchmarks/runtimes.py`).  The networks are built here from plain arrays,
+operation by operation: nothing has to be traced, so neither torch nor a model file format is needed to run them.
+
+    arrays = kept("efficientnet", key, make)     # made once a machine, then read from the cache folder
+    network = compiled(graph(arrays))
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import openvino as ov
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from retriever.types import Floats
+
+log = logging.getLogger(__name__)
+
+Arrays = dict[str, Floats]
+
+
+@lru_cache(maxsize=1)
+def _core() -> ov.Core:
+    return ov.Core()
+
+
+def compiled(model: ov.Model) -> ov.CompiledModel:
+    """A graph ready to run on all cores of this process, in float32 on every machine.
+
+    Without the hint OpenVINO calculates in bfloat16 wherever the processor can, so that one library would get
+    different numbers on different machines.
+    """
+    return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept: `REELSEEK_CACHE`, else the XDG cache of this user."""
+    chosen = os.environ.get("REELSEEK_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelseek"
+
+
+def kept(name: str, key: str, make: Callable[[], Mapping[str, Floats]]) -> Arrays:
+    """The arrays that `make` gives, from the cache folder if they were made before.
+
+    Args:
+        name: for people who look into the folder.
+        key: says all that the arrays depend on: hashes of the weights, and the revision of the code that converts.
+        make: called where the folder has no sound file of that key.
+
+    A damaged file is made again; a folder that cannot be written costs time at every start, and a warning.
+    """
+    file = cache_folder() / f"{name}-{sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    found = _read(file)
+    if found is not None:
+        return found
+    made = dict(make())
+    try:
+        _write(file, made)
+    except OSError as error:
+        log.warning(
+            "%s cannot be kept (%s), so it is converted at every start: set REELSEEK_CACHE to a folder that can be "
+            "written",
+            file,
+            error.strerror,
+        )
+    return made
+
+
+def _read(file: Path) -> Arrays | None:
+    """The arrays of a file, or None where there is none or its content is not what was written."""
+    try:
+        content = file.read_bytes()
+        digest, body = content[:32], content[32:]
+        return load(body) if sha256(body).digest() == digest else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    """Write beside, then rename: whoever reads meanwhile sees the whole file or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    body = save(arrays)
+    with NamedTemporaryFile(dir=file.parent, delete=False) as stream:
+        try:
+            stream.write(sha256(body).digest())
+            stream.write(body)
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.replace(stream.name, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(stream.name)
+            raise

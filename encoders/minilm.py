@@ -1,0 +1,87 @@
+"""Sentences as 384 numbers: all-MiniLM-L6-v2, with neither torch nor transformers.
+
+Weights and tokenizer come with a package.  A text counts up to its 256th token, as the model was trained; what stands
+behind is not read.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import openvino as ov
+from safetensors.numpy import load_file
+from tokenizers import Encoding, Tokenizer
+
+from encoders._bert import WIDTH, graph
+from encoders._graphs import compiled
+from encoders._weights import MINILM
+from retriever.types import Matrix
+
+KIND = "sentences"
+LONGEST = 256  # tokens, the two that frame a sentence counted in
+BATCH = 32  # sentences; more gain nothing on a few cores, and cost padding
+REVISION = "bert-mean-256"
+
+
+class MiniLM:
+    """A `SentenceEncoder`.  The network is read at the first sentence, or by `prepare`.
+
+    Raises, from `prepare` and `encode`:
+        MissingWeights, AlteredWeights: as their names say.
+    """
+
+    name = "minilm"
+    dimension = WIDTH
+    digest = sha256(f"{MINILM.digest} {REVISION}".encode()).hexdigest()
+
+    def prepare(self) -> None:
+        """Read and check everything now."""
+        _ = self._network, self._tokenizer
+
+    def encode(self, sentences: Sequence[str]) -> Matrix:
+        """`(N, 384)` float32 of length one."""
+        vectors = np.zeros((len(sentences), WIDTH), np.float32)
+        encodings = self._tokenizer.encode_batch([_readable(sentence) for sentence in sentences])
+        by_length = sorted(range(len(sentences)), key=lambda i: len(encodings[i].ids))  # so a batch has little padding
+        for start in range(0, len(by_length), BATCH):
+            rows = by_length[start : start + BATCH]
+            vectors[rows] = self._network(_padded([encodings[i] for i in rows]))[0]
+        return vectors
+
+    @cached_property
+    def _network(self) -> ov.CompiledModel:
+        return compiled(graph(load_file(MINILM.path("model/model.safetensors"))))
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_file(str(MINILM.path("model/tokenizer.json")))
+        tokenizer.enable_truncation(LONGEST)  # its file says 128, and pads everything to that
+        tokenizer.no_padding()
+        return tokenizer
+
+
+def _readable(sentence: str) -> str:
+    """The sentence as valid Unicode: half a surrogate pair, as file names and shells can hold, becomes `?`."""
+    return sentence.encode("utf-8", "replace").decode("utf-8")
+
+
+def _padded(encodings: Sequence[Encoding]) -> list[np.ndarray]:
+    """Token numbers `(N, L)` int64 and mask `(N, L)` float32, L the longest of them."""
+    longest = max(len(encoding.ids) for encoding in encodings)
+    tokens = np.zeros((len(encodings), longest), np.int64)
+    mask = np.zeros((len(encodings), longest), np.float32)
+    for row, encoding in enumerate(encodings):
+        tokens[row, : len(encoding.ids)] = encoding.ids
+        mask[row, : len(encoding.ids)] = 1
+    return [tokens, mask]
+
+
+def build() -> MiniLM:
+    """The encoder of sentences.
+
+    Raises:
+        MissingWeights: its package is not installed.
+    """
+    MINILM.folder()
+    return MiniLM()
