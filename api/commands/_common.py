@@ -1,0 +1,110 @@
+"""What commands share: flags that are settings, the open library, filters, JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retriever.settings import NAMES, Resolved, Settings, about, resolve
+
+if TYPE_CHECKING:
+    from api.service import Library
+    from retriever.types import Filter, Metadata
+
+__all__ = ["NAMES"]
+
+
+def every_command(parser: argparse.ArgumentParser) -> None:
+    """Flags that every command has."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout (docs/schema.md)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with settings (default: reelseek.toml if there)")
+
+
+def settings_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
+    """A flag for each of these settings.  Values stay text: `resolve` judges them, all together."""
+    for name in names:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), help=about(name))
+
+
+def resolved(args: argparse.Namespace) -> Resolved:
+    """
+    Raises:
+        BadSettings: with all complaints.
+    """
+    flags = {name: getattr(args, name, None) for name in NAMES}
+    return resolve(flags, os.environ, Path(args.config) if args.config else None)
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    return resolved(args).settings
+
+
+def jsonable_settings(found: Resolved) -> dict[str, dict[str, Any]]:
+    return {name: {"value": getattr(found.settings, name), "from": found.origins[name]} for name in NAMES}
+
+
+def library(chosen: Settings) -> "Library":
+    """The library that the settings name; it has to be there."""
+    from api.service import Library
+
+    return Library.open(chosen.library, store=chosen.store, create=False)
+
+
+def put_json(document: Mapping[str, Any]) -> None:
+    """The one JSON document of a command.  ASCII, so that any file name survives any terminal."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def metadata(args: argparse.Namespace) -> "Metadata | None":
+    """What the flags say of all files of a run; None where they say nothing.
+
+    Raises:
+        BadSettings: `--recorded` is no date.
+    """
+    from api.filters import is_date
+    from retriever.errors import BadSettings
+    from retriever.types import Metadata
+
+    if args.recorded and not is_date(args.recorded):
+        raise BadSettings(f"--recorded is {args.recorded!r}; it wants a date such as 2026-01-31T12:00:00+01:00")
+    source = "user" if args.recorded else ""
+    said = Metadata(args.title, tuple(args.tag), args.recorded, source, args.collection)
+    return None if said == Metadata() else said
+
+
+# ------------------------------------------------------------------------------------------------------------- filters
+
+
+def filter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which media may answer."""
+    group = parser.add_argument_group("which media")
+    group.add_argument("--duration", action="append", default=[], metavar="LIMIT", help="'<60', '>1:30', '10-60'")
+    group.add_argument("--tag", action="append", default=[], metavar="TAG", help="has this tag; again for more")
+    group.add_argument(
+        "--path", default="", metavar="GLOB", help="one of its paths is like this: holiday, */2026/*.mp4"
+    )
+    group.add_argument("--collection", default="", metavar="NAME", help="is in this collection")
+    group.add_argument("--after", default="", metavar="DATE", help="recorded at or after: 2026-01-31")
+    group.add_argument("--before", default="", metavar="DATE", help="recorded before")
+    group.add_argument("--kind", action="append", default=[], choices=("video", "sound", "image"), help="is one")
+
+
+def where(args: argparse.Namespace) -> "Filter":
+    """
+    Raises:
+        BadSettings: with all complaints.
+    """
+    from api.filters import parsed
+
+    return parsed(
+        durations=args.duration,
+        tags=args.tag,
+        path=args.path,
+        collection=args.collection,
+        after=args.after,
+        before=args.before,
+        kinds=args.kind,
+    )

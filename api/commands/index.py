@@ -1,0 +1,52 @@
+"""Index folders, files, or a JSONL manifest into a library.
+
+  reelseek index clips/ --library lib/
+  reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
+  reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
+                                                  # "collection": …}, paths from where the manifest lies
+
+Indexing again is cheap: what is unchanged is skipped, what was renamed is renamed.  A file that cannot be read is
+set aside with the reason and stops nothing; the exit code is 1 only if every file failed.
+"""
+
+import argparse
+
+from api import exits
+from api.commands import _common
+from api.terminal import say
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
+    _common.settings_arguments(parser, "library", "pack", "jobs", "store")
+    said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
+    said.add_argument("--title", default="", help="title")
+    said.add_argument("--tag", action="append", default=[], metavar="TAG", help="tag; again for more")
+    said.add_argument("--recorded", default="", metavar="DATE", help="when: 2026-01-31, or with time and zone")
+    said.add_argument("--collection", default="", metavar="NAME", help="part of the library")
+    parser.add_argument("--prune", action="store_true", help="take out what is gone from these folders")
+    _common.every_command(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from api import progress, schemas
+    from api.service import Library
+
+    chosen = _common.settings(args)
+    with (
+        Library.open(chosen.library, store=chosen.store) as library,
+        progress.watching() as watch,
+    ):
+        summary = library.index(
+            args.paths,
+            pack=chosen.pack,
+            metadata=_common.metadata(args),
+            prune=args.prune,
+            jobs=chosen.jobs,
+            watch=watch,
+        )
+    if args.json:
+        _common.put_json(schemas.index(summary))
+    for line in progress.closing(summary):
+        say(line)
+    return exits.ERROR if summary.failed_all else exits.OK

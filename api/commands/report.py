@@ -1,0 +1,44 @@
+"""Answer several questions and write one HTML page, with pictures and what made each moment an answer.
+
+reelseek report answers.html "a parrot" "someone plays the saxophone" --library lib/
+"""
+
+import argparse
+
+from api import exits
+from api.commands import _common
+from api.terminal import counted, plain, put
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="the page to write")
+    parser.add_argument("query", nargs="+", help="what happens in it")
+    _common.settings_arguments(parser, "library", "by", "limit", "min_confidence", "depth", "store")
+    _common.filter_arguments(parser)
+    _common.every_command(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from api import report, schemas
+
+    chosen = _common.settings(args)
+    narrowed = _common.where(args)
+    with _common.library(chosen) as library:
+        answers = [
+            library.search(
+                query,
+                by=chosen.by,
+                limit=chosen.limit,
+                depth=chosen.depth,
+                min_confidence=chosen.min_confidence,
+                where=narrowed,
+            )
+            for query in args.query
+        ]
+    report.write(answers, args.file)
+    found = sum(bool(answer.moments) for answer in answers)
+    if args.json:
+        _common.put_json({"file": args.file, "answers": [schemas.search(answer, chosen.by) for answer in answers]})
+    else:
+        put(f"{plain(args.file)}: {counted(len(answers), 'question')}, {found} answered")
+    return exits.OK if found else exits.NOTHING

@@ -1,0 +1,128 @@
+"""Answers as one HTML page that needs nothing beside itself: pictures inside, no script, no outside resource.
+
+Everything that comes from a media (names, words, labels) is escaped, and the page's own policy forbids scripts.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from api.show import PERCEIVED
+from api.terminal import counted, plain
+from retriever.types import Answer, Evidence, MediaKind, Moment, TimeSpan, clock
+
+MISSES_SHOWN = 3
+LABELS_SHOWN = 4
+
+Draw = Callable[[Moment], str]
+"""A picture of a moment as HTML: an image with its data inside, or a few words."""
+
+
+def write(answers: Sequence[Answer], target: str | os.PathLike[str]) -> None:
+    """Write the page to `target`, whole or not at all."""
+    from api import pictures
+
+    file = Path(target)
+    half = file.with_name(f".{file.name}.{os.getpid()}.part")
+    with pictures.drawing() as draw:
+        text = page(answers, draw)
+    try:
+        half.write_text(text, encoding="utf-8", errors="replace")
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def page(answers: Sequence[Answer], draw: Draw) -> str:
+    """The page as text."""
+    title = answers[0].query if len(answers) == 1 else f"{len(answers)} questions"
+    template = Template(files("api").joinpath("report.html").read_text(encoding="utf-8"))
+    head = "" if len(answers) == 1 else f"<h1>{counted(len(answers), 'question')}</h1>"
+    level = 1 if len(answers) == 1 else 2
+    body = "\n".join([head, *(_section(answer, level, draw) for answer in answers)])
+    foot = (
+        "Confidence is the chance that a result this good is not chance, learned from questions that have no answer "
+        "in this library. A share is what a modality adds to the score."
+    )
+    return template.substitute(title=f"{_safe(title)} · reelseek", body=body, foot=foot)
+
+
+def _section(answer: Answer, level: int, draw: Draw) -> str:
+    heading = f"<h{level}>{_safe(answer.query)}</h{level}>"
+    notes = "".join(f'<p class="note">{_safe(note)}</p>' for note in answer.notes)
+    if not answer.moments:
+        return f"<section>{heading}{_nothing(answer.misses)}{notes}</section>"
+    said = f'<p class="said">{counted(len(answer.moments), "moment")}, {_alarms(answer.false_alarms)}</p>'
+    found = "\n".join(_moment(rank, moment, draw) for rank, moment in enumerate(answer.moments, 1))
+    return f"<section>{heading}{said}\n{found}{notes}</section>"
+
+
+def _alarms(rate: float) -> str:
+    if rate < 0.005:
+        return "fewer than 1 in 200 questions without an answer here would get one"
+    return f"about {100 * rate:.0f} in 100 questions without an answer here would get one, too"
+
+
+def _nothing(misses: Sequence[Moment]) -> str:
+    near = "".join(
+        f"<p>Not sure enough: {_safe(Path(miss.media.path).name)}, {_times(miss.span)} "
+        f"({_percent(miss.confidence)} sure)</p>"
+        for miss in misses[:MISSES_SHOWN]
+    )
+    return f'<div class="none"><p><strong>Nothing here answers this.</strong></p>{near}</div>'
+
+
+def _moment(rank: int, moment: Moment, draw: Draw) -> str:
+    media, path = moment.media, Path(moment.media.path)
+    still = media.kind is MediaKind.IMAGE
+    link = f"{path.absolute().as_uri()}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
+    time = "picture" if still else f"{_times(moment.span)} <span class='at'>of {clock(media.duration)}</span>"
+    title = f" · {_safe(media.metadata.title)}" if media.metadata.title else ""
+    rows = "\n".join(_evidence(piece, still) for piece in sorted(moment.evidence, key=lambda piece: -piece.share))
+    return f"""<article class="moment">
+<div class="picture">{draw(moment)}{"" if still else _timeline(moment)}</div>
+<div class="facts">
+<div class="head"><h3>{rank}. <a href="{escape(link)}">{_safe(path.name)}</a>{title}</h3>
+<span class="sure">{_percent(moment.confidence)} sure</span></div>
+<p class="time">{time}</p>
+<p class="path">{_safe(str(path.parent))}</p>
+<table>{rows}</table>
+</div>
+</article>"""
+
+
+def _timeline(moment: Moment) -> str:
+    """Where in its media the moment lies."""
+    length = max(moment.media.duration, moment.end_s)
+    left, width = 100 * moment.start_s / length, 100 * moment.span.length / length
+    return f'<div class="where"><i style="left:{left:.2f}%;width:{width:.2f}%"></i></div>'
+
+
+def _evidence(piece: Evidence, still: bool) -> str:
+    words = " ".join(f"<mark>{_safe(word)}</mark>" for word in piece.words)
+    labels = "".join(
+        f'<span class="label">{_safe(label.name)} <small>{_percent(label.probability)}</small></span>'
+        for label in piece.labels[:LABELS_SHOWN]
+    )
+    at = f'<span class="at">at {_times(piece.spans[0])}</span>' if piece.spans and not still else ""
+    return (
+        f'<tr class="{piece.modality}"><th scope="row">{PERCEIVED[piece.modality]}</th>'
+        f'<td class="share"><span class="bar"><i style="width:{100 * piece.share:.0f}%"></i></span>'
+        f"{_percent(piece.share)}</td><td>{words} {labels} {at}</td></tr>"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
+
+
+def _times(span: TimeSpan) -> str:
+    return f"{clock(span.start)}–{clock(span.end)}"
+
+
+def _safe(text: str) -> str:
+    """Text for HTML: escaped, and on one line."""
+    return escape(plain(text), quote=True)

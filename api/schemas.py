@@ -1,0 +1,106 @@
+"""What `--json` prints, a function a document; docs/schema.md has an example of each, and a test compares them.
+
+Keys are only ever added.  Times are seconds with three decimals; scores and shares have six.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from indexer.events import Summary
+from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, Space
+
+Document = dict[str, Any]
+
+
+def search(answer: Answer, by: str) -> Document:
+    """The answer to one question."""
+    return {
+        "query": answer.query,
+        "by": by,
+        "moments": [moment(found) for found in answer.moments],
+        "misses": [moment(found) for found in answer.misses],
+        "false_alarms": round(answer.false_alarms, 6),
+        "notes": list(answer.notes),
+    }
+
+
+def moment(found: Moment) -> Document:
+    return {
+        "media": {"id": found.media.key, "path": found.media.path},
+        "start_s": _time(found.start_s),
+        "end_s": _time(found.end_s),
+        "ref": found.ref,
+        "score": round(found.score, 6),
+        "confidence": round(found.confidence, 6),
+        "evidence": [evidence(piece) for piece in found.evidence],
+    }
+
+
+def evidence(piece: Evidence) -> Document:
+    return {
+        "modality": str(piece.modality),
+        "space": piece.space,
+        "score": round(piece.score, 6),
+        "share": round(piece.share, 6),
+        "spans": [{"start_s": _time(span.start), "end_s": _time(span.end)} for span in piece.spans],
+        "labels": [{"name": label.name, "probability": round(label.probability, 6)} for label in piece.labels],
+        "words": list(piece.words),
+    }
+
+
+def media(found: Iterable[Media], quarantined: Iterable[Quarantined]) -> Document:
+    return {
+        "media": [one_media(item) for item in found],
+        "quarantined": [{"path": entry.path, "reason": entry.reason, "since": entry.since} for entry in quarantined],
+    }
+
+
+def one_media(item: Media) -> Document:
+    return {
+        "id": item.key,
+        "path": item.path,
+        "paths": list(item.paths),
+        "kind": str(item.kind),
+        "duration_s": _time(item.duration),
+        "width": item.width,
+        "height": item.height,
+        "frame_rate": round(item.frame_rate, 3),
+        "bytes": item.size,
+        "recipe": item.recipe,
+        "metadata": {**asdict(item.metadata), "tags": list(item.metadata.tags)},
+        "missing": dict(item.missing),
+    }
+
+
+def space(found: Space) -> Document:
+    return {**asdict(found), "modality": str(found.modality)}
+
+
+def line(found: Line) -> Document:
+    return {
+        "start_s": _time(found.span.start),
+        "end_s": _time(found.span.end),
+        "modality": str(found.modality),
+        "confidence": round(found.confidence, 6),
+        "text": found.text,
+    }
+
+
+def index(summary: Summary) -> Document:
+    """How an indexing run ended."""
+    return {
+        "indexed": list(summary.indexed),
+        "unchanged": summary.unchanged,
+        "renamed": list(summary.renamed),
+        "pruned": list(summary.pruned),
+        "quarantined": [{"path": path, "reason": reason} for path, reason in summary.quarantined.items()],
+        "media_s": _time(summary.media_seconds),
+        "wall_s": _time(summary.wall_seconds),
+        "frames": summary.frames,
+        "stage_s": {stage: _time(seconds) for stage, seconds in summary.stage_seconds.items()},
+    }
+
+
+def _time(seconds: float) -> float:
+    return round(float(seconds), 3)

@@ -1,0 +1,203 @@
+"""A library as people use it from Python; the command line is one of its users."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from retriever.search import Searcher
+
+from api import parts
+from indexer import pipeline, recipe, sources
+from indexer.events import Event, Summary
+from indexer.run import Run
+from retriever import processes
+from retriever.errors import NoSuchMedia, StoreUnavailable
+from retriever.ports import Store
+from retriever.settings import Settings
+from retriever.types import EVERYTHING, Answer, Filter, Media, Metadata, Quarantined, parse_reference
+
+DEFAULTS = Settings()
+LEAST_ID = 4
+"""Letters of an id that have to be given for its beginning to name a media."""
+
+
+def silent(event: Event) -> None:
+    """A watcher that says nothing."""
+
+
+class Library:
+    """An indexed corpus.  Close it, or use it in a `with`."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path = path
+        self._store = store
+        self._searchers: dict[str, Searcher] = {}
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] = DEFAULTS.library, *, store: str = DEFAULTS.store, create: bool = True
+    ) -> Self:
+        """The library at `path`.  It is made if it is not there, unless `create` is False.
+
+        Raises:
+            StoreUnavailable: there is none, or its place cannot hold one.
+            WrongFormat: another version wrote it; the message names the command that helps.
+        """
+        folder = Path(path)
+        if not create and not folder.is_dir():
+            raise StoreUnavailable(f"no library at {folder}: make one with `reelseek index PATH --library {folder}`")
+        return cls(folder, parts.store(store, folder))
+
+    def index(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        pack: str = DEFAULTS.pack,
+        metadata: Metadata | None = None,
+        prune: bool = False,
+        jobs: int = DEFAULTS.jobs,
+        watch: Callable[[Event], None] = silent,
+    ) -> Summary:
+        """Bring the library to where these folders, files and manifests are.
+
+        `prune` also takes out the media whose files are gone from the folders among `paths`.
+
+        Raises:
+            CannotOpen: one of `paths` is not there.
+            ManifestError: a line of a manifest is wrong.
+            WrongRecipe, SpaceMismatch: the library was made otherwise.
+            DiskFull: what was committed stays.
+        """
+        named = [Path(path) for path in paths]
+        wanted = sources.found(named, metadata)
+        chosen = recipe.pack(pack)
+        run = Run(
+            recipe=chosen,
+            encoders=parts.encoders(chosen),
+            store=self._store,
+            segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
+            owner=processes.me(),
+            watch=watch,
+            children=parts.decoders(jobs),
+        )
+        below = [path.absolute() for path in named if path.is_dir()] if prune else []
+        return pipeline.index(wanted, run, parts.EXECUTORS.load("local").build(), below)
+
+    def search(
+        self,
+        query: str,
+        *,
+        by: str = DEFAULTS.by,
+        limit: int = DEFAULTS.limit,
+        min_confidence: float = DEFAULTS.min_confidence,
+        depth: int = DEFAULTS.depth,
+        where: Filter = EVERYTHING,
+    ) -> Answer:
+        """The moments that answer `query`, best first; with `by="video"` the best one of each media.
+
+        The answer is a sequence of its moments.
+
+        Raises:
+            QueryError: the query is empty or too long.
+            SpaceMismatch: this machine has other weights than the library was made with.
+        """
+        searcher = Searcher(self._store, parts.asking(self._store, recipe.pack(DEFAULTS.pack)))
+        return searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
+
+    def media(self, where: Filter = EVERYTHING) -> list[Media]:
+        """By path."""
+        with self._store.snapshot() as snapshot:
+            return list(snapshot.media(where))
+
+    def quarantined(self) -> list[Quarantined]:
+        """Files that could not be indexed, by path."""
+        return self._store.catalog.quarantined()
+
+    def stats(self) -> dict[str, Any]:
+        """What the library holds, as docs/schema.md has it."""
+        with self._store.snapshot() as snapshot:
+            counts, spaces, media = snapshot.counts(), snapshot.spaces, list(snapshot.media())
+            generation = snapshot.generation
+        made = self._store.catalog.recipe()
+        return {
+            "library": str(self.path),
+            "generation": generation,
+            "media": counts["media"],
+            "kinds": dict(sorted(Counter(str(item.kind) for item in media).items())),
+            "duration_s": round(sum(item.duration for item in media), 3),
+            "segments": counts["segments"],
+            "lines": counts["lines"],
+            "tokens": counts["tokens"],
+            "spaces": [
+                {
+                    "id": key,
+                    "name": space.name,
+                    "modality": str(space.modality),
+                    "dimension": space.dimension,
+                    "tokens": counts.get(f"tokens:{key}", 0),
+                }
+                for key, space in sorted(spaces.items())
+            ],
+            "bytes": counts["bytes"],
+            "recipe": {"digest": made[0], "text": made[1]} if made else None,
+            "quarantined": len(self.quarantined()),
+        }
+
+    def delete(self, *names: str) -> list[Media]:
+        """Take media out, each named by id, the beginning of one, a path, or a reference; returns what went.
+
+        Raises:
+            NoSuchMedia: one of the names is unknown, or names several; nothing was deleted.
+        """
+        everything = self.media()
+        gone = {item.key: item for item in (_named(name, everything) for name in names)}
+        self._store.delete(list(gone))
+        self._store.catalog.forget([path for item in gone.values() for path in item.paths])
+        return list(gone.values())
+
+    def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Everything in open formats, into a new folder; returns what was written, as docs/schema.md has it."""
+        from api import export
+
+        return export.write(self._store, Path(folder))
+
+    def compact(self) -> None:
+        """Give the room of deleted rows back."""
+        self._store.compact()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _named(name: str, everything: Sequence[Media]) -> Media:
+    """The one media that a person means by `name`."""
+    path = str(Path(name).absolute())
+    by_path = [item for item in everything if name in item.paths or path in item.paths]
+    if by_path:
+        return by_path[0]
+    key = parse_reference(name)[0] if _is_reference(name) else name
+    found = [item for item in everything if item.key == key]
+    if not found and len(key) >= LEAST_ID:
+        found = [item for item in everything if item.key.startswith(key)]
+    if len(found) != 1:
+        why = f"begins the id of {len(found)} media: write more of it" if found else "is no id or path of this library"
+        raise NoSuchMedia(f"{name} {why}; `reelseek media` lists what is there")
+    return found[0]
+
+
+def _is_reference(name: str) -> bool:
+    try:
+        return parse_reference(name)[1] is not None
+    except ValueError:
+        return False

@@ -1,0 +1,189 @@
+"""What can be set: flag > environment (`REELSEEK_…`) > TOML file > default, under the same name everywhere.
+
+    settings = resolve(flags={"limit": "5"}, environ=os.environ, file=Path("reelseek.toml")).settings
+
+Each default lives here and nowhere else.  Unknown keys are refused, and all complaints come at once.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from retriever.errors import BadSettings
+
+PREFIX = "REELSEEK_"
+CONFIG = "REELSEEK_CONFIG"
+"""Names the TOML file."""
+NO_SETTINGS = frozenset({CONFIG, "REELSEEK_CACHE", "REELSEEK_CRASH_AT", "REELSEEK_SHARED_MEDIA"})
+"""Variables with our prefix that are none: this machine's cache of converted weights, and two of the tests."""
+FILE_NAME = "reelseek.toml"
+
+Parse = Callable[[str], Any]
+
+
+def _text(raw: str) -> str:
+    if not raw.strip() or "\0" in raw:
+        raise ValueError("some text")
+    return raw
+
+
+def _whole(least: int, most: int) -> Parse:
+    def parse(raw: str) -> int:
+        try:
+            number = int(raw)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return number
+
+    return parse
+
+
+def _share(raw: str) -> float:
+    try:
+        number = float(raw)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:  # also refuses nan
+        raise ValueError("a number from 0 to 1")
+    return number
+
+
+def _one_of(*names: str) -> Parse:
+    def parse(raw: str) -> str:
+        if raw not in names:
+            raise ValueError(" or ".join(names))
+        return raw
+
+    return parse
+
+
+def _setting(default: Any, parse: Parse, about: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set, each with its one default."""
+
+    library: str = _setting("reelseek-library", _text, "folder of the library")
+    store: str = _setting("local", _text, "plug-in that keeps the library")
+    pack: str = _setting("offline", _text, "recipe by which media are indexed")
+    jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
+    by: str = _setting("moment", _one_of("moment", "video"), "what a result is: a moment, or a video")
+    limit: int = _setting(10, _whole(1, 1000), "most results shown")
+    depth: int = _setting(200, _whole(1, 10_000), "candidates looked at closely")
+    min_confidence: float = _setting(
+        0.9, _share, "least confidence of a result; 0.9: one in ten questions without an answer here gets one"
+    )
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+
+
+def about(name: str) -> str:
+    """What a setting is, on one line, with its default."""
+    found = next(f for f in fields(Settings) if f.name == name)
+    return f"{found.metadata['about']} (default: {found.default})"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings, and where each came from: `flag`, `environment`, the name of a file, or `default`."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def as_toml(self) -> str:
+        """A file that says the same again."""
+        lines = []
+        for name in NAMES:
+            value = getattr(self.settings, name)
+            lines.append(f"{name} = {_toml(value)}  # {self.origins[name]}")
+        return "\n".join(lines) + "\n"
+
+
+def resolve(flags: Mapping[str, str | None], environ: Mapping[str, str], file: Path | None = None) -> Resolved:
+    """Settings from flags (None: not given), environment and file.
+
+    `file` None looks at `REELSEEK_CONFIG`, then for `reelseek.toml` in the working folder; neither need be there.
+
+    Raises:
+        BadSettings: one line a complaint, all of them.
+    """
+    complaints: list[str] = []
+    chosen: dict[str, Any] = {}
+    origins = dict.fromkeys(NAMES, "default")
+    layers = (
+        _from_file(_file(file, environ), complaints),
+        _from_environment(environ),
+        [("flag", f"--{name.replace('_', '-')}", name, raw) for name, raw in flags.items() if raw is not None],
+    )
+    for layer in layers:
+        for origin, shown, name, raw in layer:
+            value = _value(shown, name, raw, complaints)
+            if value is not None:
+                chosen[name], origins[name] = value, origin
+    if complaints:
+        raise BadSettings("\n".join(complaints))
+    return Resolved(Settings(**chosen), origins)
+
+
+Given = tuple[str, str, str, Any]  # origin, name as the person wrote it, name of the setting, value
+
+
+def _file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if named is not None:
+        return named
+    if environ.get(CONFIG):
+        return Path(environ[CONFIG])
+    usual = Path(FILE_NAME)
+    return usual if usual.is_file() else None
+
+
+def _from_file(file: Path | None, complaints: list[str]) -> list[Given]:
+    if file is None:
+        return []
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        complaints.append(f"{file} cannot be read: {error.strerror}; name a TOML file with --config")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        complaints.append(f"{file} is not TOML: {error}")
+    else:
+        return [(str(file), f"{file}: {name}", name, raw) for name, raw in table.items()]
+    return []
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in NO_SETTINGS:
+            yield "environment", variable, variable.removeprefix(PREFIX).lower(), environ[variable]
+
+
+def _value(shown: str, name: str, raw: Any, complaints: list[str]) -> Any:
+    """The value, or None and a complaint."""
+    setting = next((f for f in fields(Settings) if f.name == name), None)
+    if setting is None:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(NAMES)}"
+        complaints.append(f"{shown} is no setting: {hint}")
+        return None
+    try:
+        if isinstance(raw, bool) or not isinstance(raw, (str, int, float)):
+            raise ValueError("text or a number")
+        return setting.metadata["parse"](str(raw))
+    except ValueError as wanted:
+        complaints.append(f"{shown} is {raw!r}; it wants {wanted}")
+        return None
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
+    return str(value)

@@ -1,0 +1,75 @@
+"""Flag over environment over file over default; every complaint at once."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retriever import settings
+from retriever.errors import BadSettings
+from retriever.settings import Settings, resolve
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    file = tmp_path / "some.toml"
+    file.write_text('limit = 3\nby = "video"\nmin_confidence = 0.5\n')
+    return file
+
+
+def test_nothing_given_is_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = resolve({}, {})
+    assert found.settings == Settings()
+    assert set(found.origins.values()) == {"default"}
+
+
+def test_flag_over_environment_over_file_over_default(toml):
+    found = resolve({"limit": "5"}, {"REELSEEK_LIMIT": "4", "REELSEEK_MIN_CONFIDENCE": "0.25", "PATH": "/bin"}, toml)
+    assert (found.settings.limit, found.settings.min_confidence, found.settings.by) == (5, 0.25, "video")
+    assert found.origins["limit"] == "flag"
+    assert found.origins["min_confidence"] == "environment"
+    assert found.origins["by"] == str(toml)
+    assert found.origins["library"] == "default"
+
+
+def test_the_file_is_found_by_its_name_or_by_the_environment(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve({}, {}).settings.limit == Settings().limit
+    assert resolve({}, {"REELSEEK_CONFIG": str(toml)}).settings.limit == 3
+    (tmp_path / settings.FILE_NAME).write_text("limit = 7\n")
+    assert resolve({}, {}).settings.limit == 7
+
+
+def test_all_complaints_come_at_once(tmp_path):
+    file = tmp_path / "bad.toml"
+    file.write_text("limt = 3\ndepth = true\n[library]\nx = 1\n")
+    with pytest.raises(BadSettings) as caught:
+        resolve({"limit": "0", "by": "film"}, {"REELSEEK_MIN_CONFIDENCE": "nan", "REELSEEK_LIBARY": "x"}, file)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 7
+    assert f"{file}: limt is no setting: did you mean limit?" in lines
+    assert "REELSEEK_MIN_CONFIDENCE is 'nan'; it wants a number from 0 to 1" in lines
+    assert "--by is 'film'; it wants moment or video" in lines
+
+
+@pytest.mark.parametrize("text", ["limit = ", "\udcff"])
+def test_a_file_that_is_no_toml_is_one_line(tmp_path, text):
+    file = tmp_path / "bad.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BadSettings, match="is not TOML"):
+        resolve({}, {}, file)
+
+
+def test_a_named_file_has_to_be_there(tmp_path):
+    with pytest.raises(BadSettings, match="cannot be read"):
+        resolve({}, {}, tmp_path / "none.toml")
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(str.strip))
+def test_what_is_printed_can_be_read_again(tmp_path_factory, library):
+    file = tmp_path_factory.mktemp("printed") / "again.toml"
+    first = resolve({"library": library, "limit": "9"}, {"REELSEEK_CONFIG": ""})
+    file.write_text(first.as_toml(), encoding="utf-8")
+    assert resolve({}, {}, file).settings == first.settings
