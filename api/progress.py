@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
-from api.terminal import Paint, counted, plain
+from api.terminal import Paint, counted, near, plain
 from indexer.events import Advanced, Committed, Event, Opened, Planned, SetAside, Summary, Warned, Watch
 from retriever.types import clock
 
@@ -101,9 +101,9 @@ def told(event: Event, paint: Paint, tally: Tally) -> str:
             parts = [counted(files, "file") + " to index", f"{unchanged:,} unchanged"]
             return ", ".join(parts + ([f"{renamed:,} renamed"] if renamed else []))
         case Committed(path=path):
-            return f"{of}{paint.green('indexed')} {plain(path)}"
+            return f"{of}{paint.green('indexed')} {near(path)}"
         case SetAside(path=path, reason=reason):
-            return f"{of}{paint.red('set aside')} {plain(path)}: {plain(reason)}"
+            return f"{of}{paint.red('set aside')} {near(path)}: {plain(reason)}"
         case Warned(message=message):
             return f"{paint.marked('note')}: {plain(message)}" if paint.on else f"note: {plain(message)}"
     return ""
@@ -178,5 +178,5 @@ def closing(summary: Summary) -> list[str]:
         lines.append("  " + ", ".join(others))
     if summary.quarantined:
         lines.append(f"{counted(len(summary.quarantined), 'file')} set aside:")
-        lines += [f"  {plain(path)}: {plain(reason)}" for path, reason in summary.quarantined.items()]
+        lines += [f"  {near(path)}: {plain(reason)}" for path, reason in summary.quarantined.items()]
     return lines

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from api.show import PERCEIVED
+from api.show import PERCEIVED, short
 from api.terminal import counted, plain
 from retriever.types import Answer, Evidence, MediaKind, Moment, TimeSpan, clock
 
@@ -27,8 +27,8 @@ def write(answers: Sequence[Answer], target: str | os.PathLike[str]) -> None:
 
     file = Path(target)
     half = file.with_name(f".{file.name}.{os.getpid()}.part")
-    with pictures.drawing() as draw:
-        text = page(answers, draw)
+    drawn = pictures.drawn([moment for answer in answers for moment in answer.moments])
+    text = page(answers, lambda moment: drawn[moment.ref])
     try:
         half.write_text(text, encoding="utf-8", errors="replace")
         half.replace(file)
@@ -38,10 +38,11 @@ def write(answers: Sequence[Answer], target: str | os.PathLike[str]) -> None:
 
 def page(answers: Sequence[Answer], draw: Draw) -> str:
     """The page as text."""
-    title = answers[0].query if len(answers) == 1 else f"{len(answers)} questions"
     template = Template(files("api").joinpath("report.html").read_text(encoding="utf-8"))
-    head = "" if len(answers) == 1 else f"<h1>{counted(len(answers), 'question')}</h1>"
-    level = 1 if len(answers) == 1 else 2
+    alone = len(answers) == 1
+    head = "" if alone else f"<h1>{counted(len(answers), 'question')}</h1>"
+    level = 1 if alone else 2
+    title = answers[0].query if alone else counted(len(answers), "question")
     body = "\n".join([head, *(_section(answer, level, draw) for answer in answers)])
     foot = (
         "Confidence is the chance that a result this good is not chance, learned from questions that have no answer "
@@ -104,7 +105,7 @@ def _timeline(moment: Moment) -> str:
 def _evidence(piece: Evidence, still: bool) -> str:
     words = " ".join(f"<mark>{_safe(word)}</mark>" for word in piece.words)
     labels = "".join(
-        f'<span class="label">{_safe(label.name)} <small>{_percent(label.probability)}</small></span>'
+        f'<span class="label">{_safe(short(label.name))} <small>{_percent(label.probability)}</small></span>'
         for label in piece.labels[:LABELS_SHOWN]
     )
     at = f'<span class="at">at {_times(piece.spans[0])}</span>' if piece.spans and not still else ""

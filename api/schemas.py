@@ -5,10 +5,13 @@ Keys are only ever added.  Times are seconds with three decimals; scores and sha
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexer.events import Summary
 from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, Space
+
+if TYPE_CHECKING:
+    from api.checks import Check
 
 Document = dict[str, Any]
 
@@ -100,6 +103,11 @@ def index(summary: Summary) -> Document:
         "frames": summary.frames,
         "stage_s": {stage: _time(seconds) for stage, seconds in summary.stage_seconds.items()},
     }
+
+
+def doctor(found: Iterable["Check"]) -> Document:
+    checks = [asdict(check) for check in found]
+    return {"ok": not any(check["problem"] for check in checks), "checks": checks}
 
 
 def _time(seconds: float) -> float:

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -13,6 +14,12 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def plain(text: str) -> str:
     """`text` on one line and without control characters: what stands in a media cannot steer a terminal."""
     return _UNPRINTABLE.sub("�", text)
+
+
+def near(path: str) -> str:
+    """A path as people would write it here: from the working folder on, where it lies in it."""
+    here = Path.cwd()
+    return plain(str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path)
 
 
 @dataclass(frozen=True, slots=True)

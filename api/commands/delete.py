@@ -10,7 +10,7 @@ import argparse
 
 from api import exits
 from api.commands import _common
-from api.terminal import counted, plain, put, say
+from api.terminal import counted, near, put, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
         _common.put_json({"deleted": [{"id": item.key, "path": item.path} for item in gone]})
     else:
         for item in gone:
-            put(f"{item.key}  {plain(item.path)}")
+            put(f"{item.key}  {near(item.path)}")
     say(f"{counted(len(gone), 'media', 'media')} deleted")
     return exits.OK

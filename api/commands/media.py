@@ -9,7 +9,7 @@ import sys
 
 from api import exits
 from api.commands import _common
-from api.terminal import Paint, counted, plain, put, say, table
+from api.terminal import Paint, counted, near, plain, put, say, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
         _common.put_json(schemas.media(found, aside))
     elif args.quarantined:
         for entry in aside:
-            put(f"{plain(entry.path)}: {plain(entry.reason)}")
+            put(f"{near(entry.path)}: {plain(entry.reason)}")
     else:
         paint = Paint.for_stream(sys.stdout)
-        rows = [(item.key, str(item.kind), clock(item.duration), item.path) for item in found]
+        rows = [(item.key, str(item.kind), clock(item.duration), near(item.path)) for item in found]
         for item, line in zip(found, table(rows), strict=True):
             put(line)
             for modality, reason in item.missing.items():

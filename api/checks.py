@@ -1,0 +1,178 @@
+"""What `reelseek doctor` looks at.  Nothing here downloads or changes anything; every problem names its fix."""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, metadata, version
+from pathlib import Path
+
+from encoders._weights import CARDS, Card
+from retriever.errors import ReelseekError, WeightsError
+from retriever.registry import Registry
+from retriever.settings import Settings
+
+PACK_EXTRAS = ("cpu", "concepts", "soundevents", "minilm", "whisper", "rapidocr")
+"""What the default pack needs beside the base: the parts of the extra `offline`."""
+LEAST_ROOM = 1_000_000_000  # bytes: below this a run over a few hours of video may fill the disk
+_NETWORK = """
+    9p afs beegfs ceph cifs davfs fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs gfs2 gpfs lustre ncpfs nfs nfs4
+    ocfs2 smb3 smbfs
+"""
+NETWORK = frozenset(_NETWORK.split())
+"""File systems of other machines: SQLite's write-ahead log needs shared memory, which does not cross them
+(https://www.sqlite.org/wal.html)."""
+CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "gif", "aac", "mp3", "opus", "vorbis", "flac")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.  With no `problem` it is fine; with one there is a `fix`."""
+
+    name: str
+    found: str
+    problem: str = ""
+    fix: str = ""
+
+
+def everything(settings: Settings) -> Iterator[Check]:
+    yield python()
+    yield from packages()
+    yield engine()
+    yield from (weights(card) for card in CARDS)
+    yield codecs()
+    yield from library(settings)
+
+
+def python() -> Check:
+    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return Check("python", found)
+
+
+def packages() -> Iterator[Check]:
+    """The base, and what each plug-in of the default pack needs."""
+    wanted: dict[str, list[str]] = {}
+    for line in metadata("reelseek").get_all("Requires-Dist") or []:
+        name, extra = requirement(line)
+        if extra == "" or extra in PACK_EXTRAS:
+            wanted.setdefault(extra, []).append(name)
+    for extra, names in sorted(wanted.items()):
+        have = {name: installed(name) for name in sorted(set(names))}
+        found = ", ".join(f"{name} {release}" for name, release in have.items() if release)
+        lacking = [name for name, release in have.items() if not release]
+        if extra == "cpu":
+            continue  # `engine` looks at this one: the gpu extra serves as well
+        what = f"reelseek[{extra}]" if extra else "reelseek"
+        if lacking:
+            yield Check(what, found, f"{', '.join(lacking)} not installed", f"pip install '{what}'")
+        else:
+            yield Check(what, found)
+
+
+def requirement(line: str) -> tuple[str, str]:
+    """`av<19,>=16; extra == "cpu"` as name and extra."""
+    name = re.match(r"[\w.-]+", line)
+    extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", line)
+    return name[0] if name else "", extra[1] if extra else ""
+
+
+def installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def engine() -> Check:
+    """Two builds of faiss overwrite each other's files: whichever came last half works."""
+    builds = {found.metadata["Name"]: found.version for found in distributions(name=None) if _is_faiss(found.name)}
+    shown = ", ".join(f"{name} {release}" for name, release in sorted(builds.items()))
+    if not builds:
+        return Check("faiss", "none", "no build of faiss", "pip install 'reelseek[cpu]' (or 'reelseek[gpu]')")
+    if len(builds) > 1:
+        fix = f"pip uninstall -y {' '.join(sorted(builds))}, then pip install 'reelseek[cpu]' or 'reelseek[gpu]'"
+        return Check("faiss", shown, "several builds in one environment", fix)
+    return Check("faiss", shown)
+
+
+def _is_faiss(name: str) -> bool:
+    return name.lower().replace("_", "-").startswith("faiss-")
+
+
+def weights(card: Card) -> Check:
+    """Found, and bit for bit what was pinned."""
+    about = f"{card.package} {card.version}, licence: {card.licence}; {card.carries}"
+    try:
+        for file in card.files:
+            card.path(file)
+    except WeightsError as error:
+        problem, _, fix = str(error).rpartition(": ")
+        return Check(f"weights {card.plugin}", about, problem, fix)
+    return Check(f"weights {card.plugin}", about)
+
+
+def codecs() -> Check:
+    try:
+        import av
+        from av.codec.codec import UnknownCodecError
+    except ImportError as error:
+        return Check("ffmpeg", "none", str(error), "pip install --force-reinstall av")
+    lacking = []
+    for name in CODECS:
+        try:
+            av.Codec(name, "r")
+        except UnknownCodecError:
+            lacking.append(name)
+    numbers = ".".join(map(str, av.library_versions["libavcodec"]))
+    found = f"libavcodec {numbers} in av {av.__version__}"
+    if lacking:
+        return Check("ffmpeg", found, f"cannot decode {', '.join(lacking)}", "pip install --force-reinstall av")
+    return Check("ffmpeg", found)
+
+
+def library(settings: Settings) -> Iterator[Check]:
+    """The library that the settings name, or the place where it would come to lie."""
+    folder = Path(settings.library).absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    kind = file_system(there)
+    if kind in NETWORK:
+        fix = "keep the library on a local disk: --library, or REELSEEK_LIBRARY"
+        yield Check("place", f"{there} ({kind})", "a file system of another machine", fix)
+    else:
+        yield Check("place", f"{there} ({kind or 'unknown file system'})")
+    free = shutil.disk_usage(there).free
+    room = f"{free / 1e9:.1f} GB free"
+    if free < LEAST_ROOM:
+        yield Check("room", room, "nearly full", "make room, or choose another --library")
+    else:
+        yield Check("room", room)
+    if not folder.is_dir():
+        yield Check("library", f"none at {folder} yet")
+        return
+    try:
+        found = Registry("retriever.stores").load(settings.store).problems(folder)
+    except ReelseekError as error:
+        found = [str(error)]
+    for problem in found:
+        what, _, fix = problem.rpartition(": ")
+        yield Check("library", str(folder), what or problem, fix if what else "see the message")
+    if not found:
+        yield Check("library", str(folder))
+
+
+def file_system(place: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """Type of the file system that holds `place`; empty where this system does not tell."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    held = place.resolve()
+    best, kind = Path(), ""
+    for line in lines:
+        _, point, type_, *_ = line.split(" ")
+        mounted = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point))
+        if held.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
+            best, kind = mounted, type_
+    return kind

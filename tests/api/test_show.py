@@ -1,0 +1,125 @@
+"""Answers and runs as lines for people."""
+
+import io
+
+import pytest
+
+from api import progress, show, terminal
+from api.terminal import Paint
+from indexer.events import Advanced, Committed, Opened, Planned, SetAside, Summary, Warned
+from retriever.types import Answer, Evidence, Label, Media, MediaKind, Modality, Moment, TimeSpan
+
+PLAIN = Paint(False)
+
+
+@pytest.fixture
+def found() -> Moment:
+    media = Media("cafe", ("/elsewhere/clip\x1b[31m.mp4",), MediaKind.VIDEO, 10.0, "recipe")
+    labels = (Label("mountain bike, all-terrain bike", 0.41), Label("moped", 0.2))
+    seen = Evidence(Modality.VISION, "a", 0.6, 0.75, (TimeSpan(4, 5),), labels)
+    said = Evidence(Modality.SPEECH, "b", 0.4, 0.25, (TimeSpan(3, 4),), (), ("never", "free"))
+    return Moment(media, TimeSpan(2, 6), 0.9, 0.97, (said, seen))
+
+
+def test_a_moment_is_where_when_how_sure_and_why(found):
+    assert list(show.answer(Answer("q", (found,)), PLAIN)) == [
+        " 1  /elsewhere/clip�[31m.mp4  0:02.0-0:06.0  97% sure",
+        "    cafe@2.00-6.00  score 0.900",
+        "    seen     75%  mountain bike (0.41), moped (0.20)  at 0:04.0-0:05.0",
+        "    said     25%  *never* *free*  at 0:03.0-0:04.0",
+    ]
+
+
+def test_a_path_is_shown_from_the_working_folder_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert terminal.near(str(tmp_path / "a" / "b.mp4")) == "a/b.mp4"
+    assert terminal.near("/elsewhere/b.mp4") == "/elsewhere/b.mp4"
+
+
+def test_nothing_found_names_what_came_nearest(found):
+    lines = list(show.closing(Answer("a whale", (), (found,), 0.1, ("a note",)), 0.9))
+    assert lines[0] == "nothing found for 'a whale' that is 90% sure"
+    assert lines[1].startswith("nearest: /elsewhere/clip�[31m.mp4 0:02.0-0:06.0, 97% sure")
+    assert lines[2] == "note: a note"
+
+
+EVENTS = [
+    Warned("speech is not indexed: whisper is missing"),
+    Planned(3, 4, 1),
+    Opened("/a/one.mp4", 10.0),
+    Opened("/a/two.mp4", 20.0),
+    Advanced("/a/one.mp4", 10.0, 25, {"decode": 0.1}),
+    Advanced("/a/two.mp4", 5.0, 12, {"decode": 0.1}),
+    Committed("/a/one.mp4", "cafe", {}),
+    SetAside("/a/two.mp4", "broken\nbadly"),
+    SetAside("/a/three.mp4", "empty"),
+]
+
+
+def test_without_a_terminal_there_is_a_line_a_file():
+    stream = io.StringIO()
+    with progress.watching(stream) as watch:
+        for event in EVENTS:
+            watch(event)
+    assert stream.getvalue().splitlines() == [
+        "note: speech is not indexed: whisper is missing",
+        "3 files to index, 4 unchanged, 1 renamed",
+        "[1/3] indexed /a/one.mp4",
+        "[2/3] set aside /a/two.mp4: broken�badly",
+        "[3/3] set aside /a/three.mp4: empty",
+    ]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_there_are_bars_for_the_corpus_and_each_open_file(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "140")
+    stream = _Terminal()
+    with progress.watching(stream) as watch:
+        assert isinstance(watch, progress.Bars)
+        for event in EVENTS[:6]:
+            watch(event)
+        shown = {task.description.strip(): task for task in watch.shown.tasks}
+        assert set(shown) == {"all files", "one.mp4", "two.mp4"}
+        assert shown["all files"].completed == pytest.approx(1.25)
+        assert "37 frames" in shown["all files"].fields["note"]
+        assert "× realtime" in shown["all files"].fields["note"]
+        assert shown["two.mp4"].fields["note"] == "0:05.0 of 0:20.0"
+        for event in EVENTS[6:]:
+            watch(event)
+        assert [task.description for task in watch.shown.tasks] == ["all files"]
+    assert "set aside" in stream.getvalue()
+
+
+def test_a_tally_counts_media_once_though_chapters_come_in_turn():
+    tally = progress.Tally()
+    for event in EVENTS:
+        tally.count(event)
+    assert (tally.done, tally.files, tally.frames, tally.media_seconds) == (3, 3, 37, 15.0)
+    assert tally.files_done == 3
+
+
+@pytest.mark.parametrize("name", ["short.mp4", "x" * 50 + ".mp4", "a\x1bb.mp4"])
+def test_long_names_keep_their_ends(name):
+    shown = progress.shortened(f"/folder/{name}")
+    assert len(shown) <= progress.NAME_WIDTH
+    assert shown.endswith(".mp4")
+    assert "\x1b" not in shown
+
+
+def test_a_run_ends_with_what_was_done_and_every_file_set_aside():
+    summary = Summary(
+        indexed=["a"], unchanged=2, quarantined={"b.mp4": "empty"}, media_seconds=30, wall_seconds=2, frames=60
+    )
+    summary.stage_seconds = {"decode": 1.0}
+    assert progress.closing(summary) == [
+        "1 file indexed (0:30.0 of media, 60 frames) in 2.0 s, 15.0× realtime",
+        "  decode 1.0 s",
+        "  2 unchanged",
+        "1 file set aside:",
+        "  b.mp4: empty",
+    ]
