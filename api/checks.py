@@ -87,7 +87,7 @@ def installed(name: str) -> str:
 
 def engine() -> Check:
     """Two builds of faiss overwrite each other's files: whichever came last half works."""
-    builds = {found.metadata["Name"]: found.version for found in distributions(name=None) if _is_faiss(found.name)}
+    builds = {found.metadata["Name"]: found.version for found in distributions() if _is_faiss(found.name)}
     shown = ", ".join(f"{name} {release}" for name, release in sorted(builds.items()))
     if not builds:
         return Check("faiss", "none", "no build of faiss", "pip install 'reelseek[cpu]' (or 'reelseek[gpu]')")

@@ -151,5 +151,5 @@ def test_the_stretch_of_sound_holds_the_middle_of_its_moment(length, share):
     around = pictures.shape_span(found)
     assert around.length <= pictures.LONGEST_SHAPE + 1e-6
     assert around.start <= found.span.middle <= around.end
-    assert -1e-9 <= around.start
+    assert around.start >= -1e-9
     assert around.end <= length + 1e-6
