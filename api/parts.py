@@ -10,7 +10,7 @@ from typing import Any
 
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
-from retriever.errors import MissingExtra, SpaceMismatch, WeightsError
+from retriever.errors import MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
 from retriever.types import Matrix, Modality
@@ -27,10 +27,23 @@ MOST_DECODERS = 4
 """Encoders share the processors with the decoders; more decoders than this only wait."""
 
 
-def store(name: str, path: Path) -> Store:
-    """The library at `path`."""
-    built: Store = STORES.load(name).build(path)
+def store(name: str, path: Path, *, create: bool) -> Store:
+    """The library at `path`; `create` makes one where there is none.
+
+    Raises:
+        UnknownPlugin, StoreUnavailable, WrongFormat: see the store's own `build`.
+    """
+    built: Store = STORES.load(name).build(path, create=create)
     return built
+
+
+def upgrade(name: str, path: Path) -> int:
+    """Bring the library at `path` to the format of this version; returns the format that it had."""
+    store_kind = STORES.load(name)
+    if not hasattr(store_kind, "upgrade"):
+        raise StoreUnavailable(f"a library in the store {name!r} has no format to upgrade")
+    before: int = store_kind.upgrade(path)
+    return before
 
 
 def sentences(name: str) -> SentenceEncoder:

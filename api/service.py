@@ -14,7 +14,7 @@ from indexer import pipeline, recipe, sources
 from indexer.events import Event, Summary
 from indexer.run import Run
 from retriever import processes
-from retriever.errors import NoSuchMedia, StoreUnavailable
+from retriever.errors import NoSuchMedia
 from retriever.ports import Store
 from retriever.settings import Settings
 from retriever.types import EVERYTHING, Answer, Filter, Media, Metadata, Quarantined, parse_reference
@@ -46,10 +46,7 @@ class Library:
             StoreUnavailable: there is none, or its place cannot hold one.
             WrongFormat: another version wrote it; the message names the command that helps.
         """
-        folder = Path(path)
-        if not create and not folder.is_dir():
-            raise StoreUnavailable(f"no library at {folder}: make one with `reelseek index PATH --library {folder}`")
-        return cls(folder, parts.store(store, folder))
+        return cls(Path(path), parts.store(store, Path(path), create=create))
 
     def index(
         self,

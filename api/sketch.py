@@ -50,17 +50,19 @@ def reply(request: dict[str, Any], reader: Reader) -> dict[str, str]:
 def frame(media: OpenMedia, second: float) -> bytes:
     """The frame on show at `second`, as JPEG."""
     found = next(iter(media.frames_at(np.array([second]))))
-    return jpeg(found.pixels)
+    return jpeg(found.rgb(shown_size(found.width, found.height)))
+
+
+def shown_size(width: int, height: int) -> tuple[int, int]:
+    """At most `WIDTH` wide, and even: JPEG's colours have half the pixels."""
+    scale = min(1.0, WIDTH / width)
+    wide, high = (max(2, round(side * scale) // 2 * 2) for side in (width, height))
+    return wide, high
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """`(H, W, 3)` RGB as JPEG, at most `WIDTH` wide."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, WIDTH / width)
-    size = [max(2, round(side * scale) // 2 * 2) for side in (width, height)]  # even: colours have half the pixels
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
-        width=size[0], height=size[1], format="yuvj420p"
-    )
+    """`(H, W, 3)` RGB of even height and width as JPEG."""
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(format="yuvj420p")
     encoder = av.CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
