@@ -222,7 +222,8 @@ class Store(Protocol):
         ...
 
     def add(self, entry: Entry) -> None:
-        """Commit one media; another entry of the same key is replaced in the same step.
+        """Commit one media; another entry of the same key is replaced in the same step.  A path names one media:
+        another media that had one of these loses it in the same step, and goes with its last.
 
         Raises:
             SpaceMismatch: vectors that do not fit the space they are filed under.
@@ -235,10 +236,18 @@ class Store(Protocol):
         ...
 
     def set_paths(self, key: str, paths: Sequence[str]) -> None:
-        """Another set of paths for the same content."""
+        """Another set of paths for the same content, at least one; taken from whoever had them, as by `add`.
+
+        Raises:
+            NoSuchMedia: no media has this key.
+        """
         ...
 
     def set_metadata(self, key: str, metadata: Metadata) -> None: ...
+
+    def refresh(self) -> None:
+        """Build what is derived where it is missing or lags far behind.  Cheap where nothing does; nobody waits."""
+        ...
 
     def compact(self) -> None:
         """Give the room of deleted rows back, and rebuild what is derived.  Answers do not change.
