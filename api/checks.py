@@ -10,20 +10,14 @@ from importlib.metadata import PackageNotFoundError, distributions, metadata, ve
 from pathlib import Path
 
 from encoders._weights import CARDS, Card
-from retriever.errors import ReelseekError, WeightsError
+from retriever.errors import StoreUnavailable, WeightsError
 from retriever.registry import Registry
 from retriever.settings import Settings
+from retriever.stores._health import refuse_network
 
 PACK_EXTRAS = ("cpu", "concepts", "soundevents", "minilm", "whisper", "rapidocr")
 """What the default pack needs beside the base: the parts of the extra `offline`."""
 LEAST_ROOM = 1_000_000_000  # bytes: below this a run over a few hours of video may fill the disk
-_NETWORK = """
-    9p afs beegfs ceph cifs davfs fuse.glusterfs fuse.rclone fuse.s3fs fuse.sshfs gfs2 gpfs lustre ncpfs nfs nfs4
-    ocfs2 smb3 smbfs
-"""
-NETWORK = frozenset(_NETWORK.split())
-"""File systems of other machines: SQLite's write-ahead log needs shared memory, which does not cross them
-(https://www.sqlite.org/wal.html)."""
 CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "gif", "aac", "mp3", "opus", "vorbis", "flac")
 
 
@@ -136,12 +130,14 @@ def library(settings: Settings) -> Iterator[Check]:
     """The library that the settings name, or the place where it would come to lie."""
     folder = Path(settings.library).absolute()
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    kind = file_system(there)
-    if kind in NETWORK:
-        fix = "keep the library on a local disk: --library, or REELSEEK_LIBRARY"
-        yield Check("place", f"{there} ({kind})", "a file system of another machine", fix)
+    try:
+        refuse_network(there)
+    except StoreUnavailable as error:
+        yield Check(
+            "place", str(there), str(error).partition(": ")[0], "choose another with --library or REELSEEK_LIBRARY"
+        )
     else:
-        yield Check("place", f"{there} ({kind or 'unknown file system'})")
+        yield Check("place", str(there))
     free = shutil.disk_usage(there).free
     room = f"{free / 1e9:.1f} GB free"
     if free < LEAST_ROOM:
@@ -151,28 +147,10 @@ def library(settings: Settings) -> Iterator[Check]:
     if not folder.is_dir():
         yield Check("library", f"none at {folder} yet")
         return
-    try:
-        found = Registry("retriever.stores").load(settings.store).problems(folder)
-    except ReelseekError as error:
-        found = [str(error)]
+    store = Registry("retriever.stores").load(settings.store)
+    found = store.problems(folder) if hasattr(store, "problems") else []
     for problem in found:
         what, _, fix = problem.rpartition(": ")
         yield Check("library", str(folder), what or problem, fix if what else "see the message")
     if not found:
         yield Check("library", str(folder))
-
-
-def file_system(place: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Type of the file system that holds `place`; empty where this system does not tell."""
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return ""
-    held = place.resolve()
-    best, kind = Path(), ""
-    for line in lines:
-        _, point, type_, *_ = line.split(" ")
-        mounted = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point))
-        if held.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
-            best, kind = mounted, type_
-    return kind

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from api import checks
-from retriever.errors import AlteredWeights, MissingWeights
+from retriever.errors import AlteredWeights, MissingWeights, StoreUnavailable
 from retriever.settings import Settings
 
 
@@ -74,19 +74,14 @@ def test_missing_and_altered_weights_name_their_fix(error, problem, fix):
     assert "licence: not stated" in found.found
 
 
-def test_the_file_system_is_that_of_the_nearest_mount(tmp_path):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/a / ext4 rw 0 0\nserver:/x {tmp_path}/with\\040space nfs4 rw 0 0\n")
-    assert checks.file_system(tmp_path, mounts) == "ext4"
-    assert checks.file_system(tmp_path / "with space" / "deep", mounts) == "nfs4"
-    assert checks.file_system(tmp_path, tmp_path / "none") == ""
+def test_a_network_mount_is_a_problem_with_the_way_out(tmp_path, monkeypatch):
+    def refuse(path: Path) -> None:
+        raise StoreUnavailable(f"{path} is on a network mount (nfs), where locks fail: keep the library on a disk")
 
-
-def test_a_network_mount_is_refused_with_the_way_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "file_system", lambda place: "nfs")
+    monkeypatch.setattr(checks, "refuse_network", refuse)
     found = {check.name: check for check in checks.library(Settings(library=str(tmp_path / "lib")))}
-    assert found["place"].problem
-    assert "local disk" in found["place"].fix
+    assert "network mount (nfs)" in found["place"].problem
+    assert "REELSEEK_LIBRARY" in found["place"].fix
     assert "yet" in found["library"].found
 
 
