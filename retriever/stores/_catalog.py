@@ -1,0 +1,128 @@
+"""What a library remembers beside its media: recipe, files seen before, quarantine, leases, staging folders."""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import time
+
+from retriever import processes
+from retriever.stores._database import Database
+from retriever.types import FileStat, Quarantined
+
+_JOB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+
+
+def packed(path: str) -> bytes:
+    """A path as the catalog keeps it: the bytes of the file system, whether they are text or not."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def unpacked(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
+
+
+class Catalog:
+    """The `Catalog` port over SQLite; each method is one transaction."""
+
+    def __init__(self, database: Database, staging: Path) -> None:
+        self._database = database
+        self._staging = staging
+
+    # ------------------------------------------------------------------------------------------------------ recipe
+
+    def recipe(self) -> tuple[str, str] | None:
+        with self._database.reading() as catalog:
+            digest, text = catalog.execute("SELECT recipe_digest, recipe FROM library").fetchone()
+        return None if digest is None else (digest, text)
+
+    def set_recipe(self, digest: str, text: str) -> None:
+        with self._database.writing() as catalog:
+            catalog.execute("UPDATE library SET recipe_digest = ?, recipe = ?", (digest, text))
+
+    # --------------------------------------------------------------------------------------------- files seen before
+
+    def stat(self, path: str) -> FileStat | None:
+        with self._database.reading() as catalog:
+            row = catalog.execute(
+                "SELECT size, mtime_ns, inode, key FROM stat WHERE path = ?", (packed(path),)
+            ).fetchone()
+        return FileStat(row[0], row[1], int(row[2]), row[3]) if row else None
+
+    def remember(self, path: str, stat: FileStat) -> None:
+        row = (packed(path), stat.size, stat.mtime_ns, str(stat.inode), stat.key)
+        with self._database.writing() as catalog:
+            catalog.execute(
+                "INSERT OR REPLACE INTO stat (path, size, mtime_ns, inode, key) VALUES (?, ?, ?, ?, ?)", row
+            )
+
+    def forget(self, paths: Sequence[str]) -> None:
+        rows = [(packed(path),) for path in paths]
+        with self._database.writing() as catalog:
+            catalog.executemany("DELETE FROM stat WHERE path = ?", rows)
+            catalog.executemany("DELETE FROM quarantine WHERE path = ?", rows)
+
+    def quarantine(self, entry: Quarantined) -> None:
+        row = (packed(entry.path), entry.reason, entry.since, entry.size, entry.mtime_ns)
+        with self._database.writing() as catalog:
+            catalog.execute(
+                "INSERT OR REPLACE INTO quarantine (path, reason, since, size, mtime_ns) VALUES (?, ?, ?, ?, ?)", row
+            )
+
+    def quarantined(self) -> list[Quarantined]:
+        with self._database.reading() as catalog:
+            rows = catalog.execute(
+                "SELECT path, reason, since, size, mtime_ns FROM quarantine ORDER BY path"
+            ).fetchall()
+        return [Quarantined(unpacked(path), *rest) for path, *rest in rows]
+
+    # ------------------------------------------------------------------------------------------------------- leases
+
+    def lease(self, job: str, owner: str, seconds: float) -> bool:
+        now = time()
+        with self._database.writing() as catalog:
+            row = catalog.execute("SELECT owner, until FROM lease WHERE job = ?", (job,)).fetchone()
+            if row and row[0] != owner and _runs(row[0], row[1], now):
+                return False
+            catalog.execute(
+                "INSERT OR REPLACE INTO lease (job, owner, until) VALUES (?, ?, ?)", (job, owner, now + seconds)
+            )
+        return True
+
+    def release(self, job: str, owner: str) -> None:
+        with self._database.writing() as catalog:
+            catalog.execute("DELETE FROM lease WHERE job = ? AND owner = ?", (job, owner))
+
+    def leased(self) -> Mapping[str, str]:
+        now = time()
+        with self._database.reading() as catalog:
+            rows = catalog.execute("SELECT job, owner, until FROM lease ORDER BY job").fetchall()
+        return {job: owner for job, owner, until in rows if _runs(owner, until, now)}
+
+    # ------------------------------------------------------------------------------------------------------ staging
+
+    def staging(self, job: str) -> Path:
+        folder = self._folder(job)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def staged(self) -> list[str]:
+        if not self._staging.is_dir():
+            return []
+        return sorted(folder.name for folder in self._staging.iterdir() if folder.is_dir())
+
+    def unstage(self, job: str) -> None:
+        folder = self._folder(job)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+
+    def _folder(self, job: str) -> Path:
+        if not _JOB.fullmatch(job):
+            raise ValueError(
+                f"job {job!r} cannot name a folder: it wants letters, digits, '.', '_' and '-', at most 200"
+            )
+        return self._staging / job
+
+
+def _runs(owner: str, until: float, now: float) -> bool:
+    return until > now and not processes.ended(owner)

@@ -1,0 +1,162 @@
+"""Give the room of deleted rows back: live rows are copied into columns of the next epoch, then one transaction.
+
+Segment and media numbers stay, and so does everything that names them (words, lines); the segment table keeps its
+32 bytes for a segment that is gone.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.crashpoints import reached
+from retriever.stores import _ledger
+from retriever.stores._database import Database, translated
+from retriever.stores._lock import COMPACTION
+from retriever.stores._rows import Column, Columns, Rows, Tail, fresh
+from retriever.stores._writer import Lock
+from retriever.types import Ids
+
+_BLOCK = 16_384
+"""Rows copied at a time: 12 MB of 384 halves."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Extents:
+    """Where the live media of one space lie, a row a media, in order."""
+
+    media: Ids
+    token_lo: Ids
+    token_hi: Ids
+    row_lo: Ids
+    row_hi: Ids
+    first: Ids  # its first segment
+    segments: Ids  # how many
+
+    @classmethod
+    def read(cls, catalog: sqlite3.Connection, space: str) -> "_Extents":
+        rows = catalog.execute(
+            "SELECT extent.media, token_lo, token_hi, row_lo, row_hi, first, segments FROM extent"
+            " JOIN media ON media.number = extent.media WHERE space = ? ORDER BY extent.media",
+            (space,),
+        ).fetchall()
+        return cls(*np.array(rows, np.int64).reshape(-1, 7).T)
+
+
+def compact(database: Database, columns: Columns, lock: Lock) -> None:
+    """Where no row is dead, this does no more than sweep."""
+    with translated(database.place), lock.held(COMPACTION):
+        reached("store-compact-locked")
+        with database.reading() as catalog:
+            (dead,) = catalog.execute("SELECT count(*) FROM tombstone").fetchone()
+        if dead:
+            _rewrite(database, columns)
+            reached("store-compact-committed")
+        sweep(database, columns)
+        reached("store-compact-swept")
+
+
+def sweep(database: Database, columns: Columns) -> None:
+    """Remove what is neither live nor looked at; whoever calls holds the lock."""
+    with database.reading() as catalog:
+        live = dict(catalog.execute("SELECT name, rows FROM file").fetchall())
+        epoch = _ledger.state(catalog).epoch
+    columns.sweep(live, epoch)
+
+
+def _rewrite(database: Database, columns: Columns) -> None:
+    with database.reading() as catalog:
+        epoch = _ledger.state(catalog).epoch + 1
+        live = _ledger.columns(catalog)
+        spaces = [row[0] for row in catalog.execute("SELECT id FROM space WHERE media > 0 ORDER BY id").fetchall()]
+        extents = {space: _Extents.read(catalog, space) for space in spaces}
+    ends: list[tuple[Column, int]] = []
+    with columns.appending() as tail:
+        for space in spaces:
+            move = _Move(columns, tail, {role: column for (at, role), column in live.items() if at == space}, epoch)
+            ends += move.all(extents[space])
+        reached("store-compact-appended")
+        tail.settle()
+    reached("store-compact-synced")
+    with database.writing() as catalog:
+        for space in spaces:
+            _settle(catalog, space, extents[space])
+        catalog.execute("DELETE FROM tombstone")
+        catalog.execute("DELETE FROM space WHERE media = 0")
+        catalog.execute("DELETE FROM file WHERE role != 'segments'")
+        _ledger.grow(catalog, ends)
+        catalog.execute("UPDATE library SET epoch = ?, commits = commits + 1", (epoch,))
+        reached("store-compact-written")
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """The columns of one space on their way into the next epoch."""
+
+    columns: Columns
+    tail: Tail
+    live: dict[str, Column]  # by role
+    epoch: int
+
+    def all(self, held: _Extents) -> list[tuple[Column, int]]:
+        """Copy the live rows; returns the new columns and how many rows each has."""
+        return [
+            self._copied("tokens", held.token_lo, held.token_hi),
+            self._copied("facts", held.token_lo, held.token_hi),
+            self._copied("vectors", held.row_lo, held.row_hi),
+            self._copied("map", held.row_lo, held.row_hi),
+            self._ranges(held),
+        ]
+
+    def _copied(self, role: str, lo: Ids, hi: Ids) -> tuple[Column, int]:
+        old, new = self.live[role], fresh(self.live[role], self.epoch)
+        rows, end = self.columns.view(old), 0
+        for begin, stop in _runs(lo, hi):
+            end = self.tail.append(new, rows[begin:stop])
+        return new, end
+
+    def _ranges(self, held: _Extents) -> tuple[Column, int]:
+        old, new = self.live["ranges"], fresh(self.live["ranges"], self.epoch)
+        rows: Rows = self.columns.view(old)
+        segment = _counted(held.first, held.segments)
+        shift = np.repeat(_packed(held.token_lo, held.token_hi) - held.token_lo, held.segments)
+        moved = np.zeros_like(rows)
+        filled = segment[rows[segment, 0] < rows[segment, 1]]
+        moved[segment] = rows[segment] + shift[:, np.newaxis]
+        moved[np.setdiff1d(segment, filled, assume_unique=True)] = 0
+        return new, self.tail.append(new, moved)
+
+
+def _settle(catalog: sqlite3.Connection, space: str, held: _Extents) -> None:
+    """The catalog learns where the rows of a space lie now."""
+    token_lo, row_lo = _packed(held.token_lo, held.token_hi), _packed(held.row_lo, held.row_hi)
+    token_hi, row_hi = token_lo + held.token_hi - held.token_lo, row_lo + held.row_hi - held.row_lo
+    moved = np.stack([token_lo, token_hi, row_lo, row_hi, held.media], axis=1).tolist()
+    catalog.executemany(
+        "UPDATE extent SET token_lo = ?, token_hi = ?, row_lo = ?, row_hi = ? WHERE space = ? AND media = ?",
+        [(*at, space, media) for *at, media in moved],
+    )
+
+
+def _packed(lo: Ids, hi: Ids) -> Ids:
+    """Where extents begin that are laid one behind the other."""
+    ends: Ids = np.cumsum(hi - lo)
+    return ends - (hi - lo)
+
+
+def _counted(first: Ids, count: Ids) -> Ids:
+    """`first, first + 1, …`, `count` of them, for each pair."""
+    return np.repeat(first - _packed(first, first + count), count) + np.arange(count.sum())
+
+
+def _runs(lo: Ids, hi: Ids) -> Iterator[tuple[int, int]]:
+    """Extents in order as runs of neighbours, each of `_BLOCK` rows at most."""
+    filled = hi > lo
+    lo, hi = lo[filled], hi[filled]
+    if not len(lo):
+        return
+    breaks = np.flatnonzero(lo[1:] != hi[:-1]) + 1
+    for part_lo, part_hi in zip(lo[[0, *breaks]], hi[[*(breaks - 1), -1]], strict=True):
+        for begin in range(int(part_lo), int(part_hi), _BLOCK):
+            yield begin, min(begin + _BLOCK, int(part_hi))

@@ -1,0 +1,334 @@
+"""One unchanging view of a library, over a catalog connection that stands still and columns up to what it names."""
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.errors import SpaceMismatch
+from retriever.stores import _ann, _filters, _ledger, _words
+from retriever.stores._catalog import unpacked
+from retriever.stores._database import Database
+from retriever.stores._rows import Column, Columns, Rows
+from retriever.types import (
+    EVERYTHING,
+    Filter,
+    Ids,
+    Line,
+    Matrix,
+    Media,
+    MediaKind,
+    Modality,
+    RaggedTokens,
+    Ranking,
+    SegmentTable,
+    Space,
+    TimeSpan,
+    WordQuery,
+)
+
+Mask = NDArray[np.bool_]
+
+_MASKS_KEPT = 32
+"""Answers to filters that one view remembers; each takes a byte a segment."""
+_MEDIA = (
+    "SELECT media.number, media.key, media.kind, media.duration, media.recipe, media.width, media.height,"
+    " media.frame_rate, media.size, media.missing, media.title, media.tags, media.recorded, media.recorded_source,"
+    " media.collection FROM media"
+)
+
+
+class View:
+    """What all snapshots of one commit share: mapped columns and whatever was worked out from them."""
+
+    def __init__(
+        self, catalog: sqlite3.Connection, columns: Columns, index: Callable[[str], _ann.Index | None]
+    ) -> None:
+        state = _ledger.state(catalog)
+        self.at = (state.epoch, state.commits)
+        self.segments_given = state.segments_given
+        (content,) = catalog.execute("SELECT content FROM library").fetchone()
+        self.generation = content.hex()
+        self.spaces = _spaces(catalog)
+        self.indexes = _ledger.indexes(catalog)  # space → file and rows
+        self._columns = columns
+        self._live = _ledger.columns(catalog)
+        self._index = index
+        self._rows: dict[tuple[str, str], Rows] = {}
+        self._masks: OrderedDict[Filter, Mask] = OrderedDict()
+        self._dead: dict[str, Mask | None] = {}
+        self._labels: list[str] = []
+        self._guard = Lock()
+
+    def rows(self, space: str, role: str) -> Rows:
+        """A mapped column; one that was never written has no rows."""
+        if (space, role) not in self._rows:
+            dimension = self.spaces[space].dimension if space else 0
+            column = self._live.get((space, role)) or Column("", space, role, 0, dimension)
+            self._rows[space, role] = self._columns.view(column)
+        return self._rows[space, role]
+
+    def index(self, space: str) -> _ann.Index | None:
+        name, _ = self.indexes.get(space, ("", 0))
+        return self._index(name) if name else None
+
+    def bytes(self) -> int:
+        return self._columns.bytes()
+
+    def mask(self, catalog: sqlite3.Connection, where: Filter) -> Mask:
+        """`(segments given out,)` which segments live and pass."""
+        with self._guard:
+            if where in self._masks:
+                self._masks.move_to_end(where)
+                return self._masks[where]
+        condition, values = _filters.clause(where)
+        pairs = catalog.execute(f"SELECT first, first + segments FROM media WHERE {condition}", values).fetchall()
+        mask = _covered(np.array(pairs, np.int64).reshape(-1, 2), self.segments_given)
+        with self._guard:
+            self._masks[where] = mask
+            while len(self._masks) > _MASKS_KEPT:
+                self._masks.popitem(last=False)
+        return mask
+
+    def dead(self, catalog: sqlite3.Connection, space: str) -> Mask | None:
+        """Which first-stage rows of a space are of media that are gone; None: none is."""
+        if space not in self._dead:
+            pairs = catalog.execute("SELECT row_lo, row_hi FROM tombstone WHERE space = ?", (space,)).fetchall()
+            rows = len(self.rows(space, "map"))
+            self._dead[space] = _covered(np.array(pairs, np.int64), rows) if pairs else None
+        return self._dead[space]
+
+    def labels(self, catalog: sqlite3.Connection) -> list[str]:
+        """Label names by number."""
+        if not self._labels:
+            self._labels = [name for (name,) in catalog.execute("SELECT name FROM label ORDER BY number")]
+        return self._labels
+
+
+class Snapshot:
+    """The `Snapshot` port; several threads may ask."""
+
+    def __init__(self, view: View, catalog: Database) -> None:
+        self.view = view
+        self._catalog = catalog
+        self._over = False
+        self.generation = view.generation
+        self.spaces: Mapping[str, Space] = view.spaces
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if self._over:
+            raise ValueError("this snapshot is over: ask within its `with`, or take another")
+        with self._catalog.reading() as catalog:
+            yield catalog
+
+    def end(self) -> None:
+        """Nothing can be asked any more."""
+        self._over = True
+
+    # -------------------------------------------------------------------------------------------------------- media
+
+    def media(self, where: Filter = EVERYTHING) -> Sequence[Media]:
+        condition, values = _filters.clause(where)
+        with self._reading() as catalog:
+            found = catalog.execute(f"{_MEDIA} WHERE {condition}", values).fetchall()
+            paths = catalog.execute(
+                "SELECT path.media, path.path FROM media JOIN path ON path.media = media.number"
+                f" WHERE {condition} ORDER BY path.media, path.position",
+                values,
+            ).fetchall()
+        return sorted(_media(found, paths).values(), key=lambda media: (media.path, media.key))
+
+    def media_at(self, numbers: Ids) -> Sequence[Media]:
+        wanted = json.dumps(sorted(set(numbers.tolist())))
+        with self._reading() as catalog:
+            found = catalog.execute(
+                f"{_MEDIA} WHERE media.number IN (SELECT value FROM json_each(?))", (wanted,)
+            ).fetchall()
+            paths = catalog.execute(
+                "SELECT media, path FROM path WHERE media IN (SELECT value FROM json_each(?)) ORDER BY media, position",
+                (wanted,),
+            ).fetchall()
+        media = _media(found, paths)
+        if len(media) < len(set(numbers.tolist())):
+            raise ValueError(f"not all of these are media numbers of this snapshot: {numbers}")
+        return [media[number] for number in numbers.tolist()]
+
+    # ---------------------------------------------------------------------------------------------------- searching
+
+    def nearest(self, queries: Matrix, space: str, depth: int, where: Filter = EVERYTHING) -> list[Ranking]:
+        self._known(space)
+        _at_least_one(depth)
+        dimension = self.spaces[space].dimension
+        if queries.ndim != 2 or queries.shape[1] != dimension:
+            raise SpaceMismatch(f"queries have shape {queries.shape}, {space} holds rows of {dimension} numbers")
+        rows, segment = self.view.rows(space, "vectors"), self.view.rows(space, "map")
+        allowed = self._allowed(where)
+        with self._reading() as catalog:
+            dead = self.view.dead(catalog, space)
+        index = self.view.index(space)
+        if index is None:
+            return _ann.exact(queries, rows, segment, depth, allowed, dead)
+        return index.nearest(queries, rows, segment, depth, allowed, dead)
+
+    def matching(self, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING) -> Ranking:
+        _at_least_one(depth)
+        allowed = self._allowed(where)
+        with self._reading() as catalog:
+            return _words.matching(catalog, words, modality, depth, allowed)
+
+    def _allowed(self, where: Filter) -> Mask | None:
+        if not where.asks:
+            return None
+        with self._reading() as catalog:
+            return self.view.mask(catalog, where)
+
+    # ----------------------------------------------------------------------------------------------------- segments
+
+    def numbers(self, where: Filter = EVERYTHING) -> Ids:
+        with self._reading() as catalog:
+            return np.flatnonzero(self.view.mask(catalog, where)).astype(np.int64)
+
+    def segments(self, numbers: Ids) -> SegmentTable:
+        rows = self._table(numbers)
+        return SegmentTable(
+            np.asarray(numbers, np.int64),
+            rows["media"].copy(),
+            np.stack([rows["start"], rows["end"]], axis=1),
+            rows["still"] != 0,
+        )
+
+    def _table(self, numbers: Ids) -> Rows:
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.view.segments_given:
+            raise ValueError(f"segment numbers run from 0 to {self.view.segments_given - 1} here, got {numbers}")
+        return self.view.rows("", "segments")[numbers]
+
+    def tokens(self, numbers: Ids, space: str) -> RaggedTokens:
+        self._known(space)
+        self._table(numbers)
+        ranges = self.view.rows(space, "ranges")
+        has = numbers < len(ranges)  # the column ends with the last media that has this space
+        lo, hi = np.zeros((2, len(numbers)), np.int64)
+        lo[has], hi[has] = ranges[numbers[has]].T
+        offsets = np.concatenate([[0], np.cumsum(hi - lo)])
+        at = np.arange(offsets[-1]) + np.repeat(lo - offsets[:-1], hi - lo)
+        facts = self.view.rows(space, "facts")[at]
+        with self._reading() as catalog:
+            names = self.view.labels(catalog)
+        return RaggedTokens(
+            self.view.rows(space, "tokens")[at],
+            offsets,
+            np.ascontiguousarray(facts["span"]),
+            np.ascontiguousarray(facts["norm"]),
+            _Labels(facts["label"], names),
+            np.ascontiguousarray(facts["probability"]),
+        )
+
+    def lines(self, numbers: Ids) -> list[list[Line]]:
+        rows = self._table(numbers)
+        with self._reading() as catalog:
+            found = [
+                catalog.execute(
+                    "SELECT start, end, text, modality, confidence FROM line"
+                    " WHERE media = ? AND middle >= ? AND middle < ? ORDER BY middle, position",
+                    (media, start, end),
+                ).fetchall()
+                for media, start, end in zip(*(rows[name].tolist() for name in ("media", "start", "end")), strict=True)
+            ]
+        return [
+            [Line(TimeSpan(line[0], line[1]), line[2], Modality(line[3]), line[4]) for line in each] for each in found
+        ]
+
+    # ------------------------------------------------------------------------------------------------------- counts
+
+    def counts(self) -> Mapping[str, int]:
+        with self._reading() as catalog:
+            media, segments = catalog.execute("SELECT count(*), coalesce(sum(segments), 0) FROM media").fetchone()
+            (lines,) = catalog.execute("SELECT count(*) FROM line").fetchone()
+            tokens = dict(catalog.execute("SELECT id, tokens FROM space WHERE media > 0 ORDER BY id"))
+            pages, page = (catalog.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return {
+            "media": media,
+            "segments": segments,
+            "tokens": sum(tokens.values()),
+            "lines": lines,
+            "bytes": self.view.bytes() + pages * page,
+            **{f"tokens:{space}": count for space, count in tokens.items()},
+        }
+
+    def _known(self, space: str) -> None:
+        if space not in self.spaces:
+            raise SpaceMismatch(f"this library has no space {space!r}: it has {', '.join(self.spaces) or 'none yet'}")
+
+
+class _Labels(Sequence[tuple[str, ...]]):
+    """The labels of tokens, looked up when they are looked at: few of those that are gathered ever are."""
+
+    def __init__(self, numbers: NDArray[np.int32], names: Sequence[str]) -> None:
+        self._numbers = numbers  # (N, 5)
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[str, ...]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "_Labels": ...
+
+    def __getitem__(self, at: int | slice) -> "tuple[str, ...] | _Labels":
+        if isinstance(at, slice):
+            return _Labels(self._numbers[at], self._names)
+        return tuple(self._names[number] for number in self._numbers[at].tolist() if number >= 0)
+
+
+def _at_least_one(depth: int) -> None:
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+
+
+def _covered(pairs: Ids, count: int) -> Mask:
+    """Which of `count` numbers lie in one of the ranges `(P, 2)`, which do not overlap."""
+    edges = np.zeros(count + 1, np.int8)
+    filled = pairs[pairs[:, 0] < pairs[:, 1]]
+    np.add.at(edges, filled[:, 0], 1)
+    np.add.at(edges, filled[:, 1], -1)
+    return np.cumsum(edges[:count], dtype=np.int8) > 0
+
+
+def _spaces(catalog: sqlite3.Connection) -> dict[str, Space]:
+    rows = catalog.execute(
+        "SELECT id, name, modality, dimension, media_side, query_side, preprocessing FROM space WHERE media > 0"
+        " ORDER BY id"
+    ).fetchall()
+    return {key: Space(name, Modality(modality), *rest) for key, name, modality, *rest in rows}
+
+
+def _media(found: Sequence[Any], paths: Sequence[tuple[int, bytes]]) -> dict[int, Media]:
+    """Media by number, from rows of `_MEDIA` and their paths in order."""
+    held: dict[int, list[str]] = {row[0]: [] for row in found}
+    for number, path in paths:
+        held[number].append(unpacked(path))
+    return {
+        row[0]: Media(
+            key=row[1],
+            paths=tuple(held[row[0]]),
+            kind=MediaKind(row[2]),
+            duration=row[3],
+            recipe=row[4],
+            width=row[5],
+            height=row[6],
+            frame_rate=row[7],
+            size=row[8],
+            missing=json.loads(row[9]),
+            metadata=_ledger.metadata_of(row[10:]),
+        )
+        for row in found
+    }
