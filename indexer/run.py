@@ -42,13 +42,13 @@ class Run:
     def wanted(self) -> Wanted:
         """What a decoder has to bring for these encoders."""
         encoders = self.encoders
-        rates = {encoder.rate for encoder in (*encoders.sound.values(), *encoders.speech.values())}
+        rates = {it.rate for it in encoders.sound.values()} | {it.rate for it in encoders.speech.values()}
         return Wanted(
             reader=self.recipe.reader,
             sampler=sampling.parse(self.recipe.sampling) if encoders.vision else None,
-            side=max((encoder.side for encoder in encoders.vision.values()), default=0),
+            side=max((it.side for it in encoders.vision.values()), default=0),
             page_sampler=sampling.parse(self.recipe.pages) if encoders.text else None,
-            page_side=max((reader.side for reader in encoders.text.values()), default=0),
+            page_side=max((it.side for it in encoders.text.values()), default=0),
             rates=tuple(sorted(rates)),
             margin=MARGIN,
             chapter=self.recipe.chapter,
