@@ -33,12 +33,33 @@ class Probe:
     recorded: str = ""  # ISO 8601 where the container knows it
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One decoded picture, upright and square-pixelled, shown from `time` on."""
+class Frame(Protocol):
+    """One decoded picture, upright and square-pixelled.  Its pixels are converted only when they are asked for, so
+    walking past a frame costs its decoding and no more.  Transparent parts stand on black."""
 
-    time: float  # seconds from the container's earliest start
-    pixels: NDArray[np.uint8]  # (H, W, 3) RGB
+    @property
+    def time(self) -> float:
+        """Seconds from the container's earliest start: it is on show from here until the next one."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """When it goes, as far as the container knows; the next frame's `time` counts more."""
+        ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def rgb(self, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """`(H, W, 3)` RGB, scaled to `size` (width, height) if one is given."""
+        ...
+
+    def gray(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """`(H, W)` brightness from 0 to 255, scaled to `size` (width, height)."""
+        ...
 
 
 class OpenMedia(Protocol):
@@ -47,8 +68,9 @@ class OpenMedia(Protocol):
     probe: Probe
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        """Every picture shown at or after `start`, in rising order of time, the one on show at `start` first.
-        A stream that breaks off ends the iteration if any frame came.
+        """Every picture shown at or after `start`, in strictly rising order of time, the one on show at `start` first.
+        A stream that breaks off ends the iteration if any frame came; frames that the decoder calls damaged are left
+        out.
 
         Raises:
             NoSuchStream: no picture in this file.
@@ -57,16 +79,21 @@ class OpenMedia(Protocol):
         ...
 
     def frames_at(self, times: NDArray[np.float64]) -> Iterator[Frame]:
-        """The picture on show at each of `times`, which rise; the last one stays on show to the end.  Equal to
-        walking through `frames()`: a reader that cannot promise that refuses."""
+        """The picture on show at each of `times`, which rise; the first one is on show before its time too, and the
+        last one stays to the end.  Equal to walking through `frames()`: a reader that cannot promise that refuses.
+
+        Raises:
+            NoSuchStream, CannotDecode: as `frames`.
+        """
         ...
 
     def sound(self, rate: int, start: float = 0.0) -> Iterator[Floats]:
         """Mono float32 blocks at `rate` samples a second from `start` on; gaps are silence, so that sample i of all
-        blocks lies at `start + i / rate`.
+        blocks lies at `start + i / rate`.  The samples are the same whatever `start` is.
 
         Raises:
             NoSuchStream: no sound in this file.
+            CannotDecode: not a single sample came out.
         """
         ...
 

@@ -1,0 +1,178 @@
+"""Decoding in a child process: a file that crashes or hangs its decoder costs a child, not the run.
+
+The child is a `python -m` process of its own, used for file after file; pictures and sound come back through mapped
+files in a temporary folder, everything else as lines of JSON.  While a chapter is worked on, the next one is decoded.
+
+    with Decoder() as decoder:
+        for chapter in decoder.chapters(path, wanted):
+            ...
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from indexer._child_process import Child
+from indexer._exchange import Wanted, lifted
+from indexer.ports import Probe
+from retriever import errors
+from retriever.errors import CannotDecode, ReelseekError
+from retriever.types import MediaKind, Pictures, Sound, Times, TimeSpan
+
+__all__ = ["Chapter", "Decoder", "Wanted"]
+
+LIMIT = 300.0
+"""Seconds for one chapter: a minute of 4K film takes two slow cores about three minutes."""
+_ERRORS = {
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, ReelseekError)
+}
+"""What a child may raise here, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A stretch of one media, decoded.  Pictures and samples may be written to; nobody else sees it."""
+
+    index: int
+    span: TimeSpan  # seconds; the last one ends where the media does
+    last: bool
+    frames: Pictures  # (N, H, W, 3)
+    spans: Times  # (N, 2) when each of `frames` is on show
+    pages: list[Pictures]  # (H, W, 3) each
+    page_spans: list[tuple[float, float]]
+    sounds: dict[int, Sound]  # by rate; each over span ± margin as far as the media has sound
+    decoded: int  # frames that were decoded for this
+
+
+class Decoder:
+    """Owns one decoder child.  To be used by one thread at a time, and for one file at a time."""
+
+    def __init__(self, limit_s: float = LIMIT) -> None:
+        if limit_s <= 0:
+            raise ValueError(f"limit_s is {limit_s}; it wants seconds above 0")
+        self._limit = limit_s
+        self._child: Child | None = None
+        self._numbers = count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child.  The decoder starts another one if it is used again."""
+        if self._child:
+            self._child.close()
+            self._child = None
+
+    def probe(self, path: Path, reader: str = "pyav") -> Probe:
+        """What the container says of itself, and what one look into it confirmed.
+
+        Raises:
+            MediaError: this file cannot be used.
+            PluginError: the reader cannot be had.
+        """
+        with self._job(path, {"do": "probe", "reader": reader}) as job:
+            page = job.ask(self._limit)["probe"]
+        return Probe(**{**page, "kind": MediaKind(page["kind"])})
+
+    def chapters(self, path: Path, wanted: Wanted, first: int = 0) -> Iterator[Chapter]:
+        """The media's chapters in order, from number `first` on: none if it has fewer.  A chapter is the same whether
+        it was begun with or come to.
+
+        Raises:
+            CannotOpen: no media.
+            CannotDecode: nothing comes out of it, or its decoder died.
+            DecodeTimeout: no answer within the limit; a chapter that is passed over on the way to `first` counts too.
+            DiskFull: no room for a chapter in the temporary folder.
+        """
+        order = {"do": "chapters", "wanted": wanted.plain(), "first": first}
+        limit = self._limit * (1 + first)
+        with self._job(path, order) as job:
+            while page := job.ask(limit, ahead=True).get("chapter"):
+                yield _chapter(page, job, first)
+                first, limit = first + 1, self._limit
+
+    def pictures(self, path: Path, times: Sequence[float], side: int, reader: str = "pyav") -> list[Pictures]:
+        """The pictures `(H, W, 3)` on show at `times`, which rise; their longer side is at most `side` pixels.
+
+        Raises:
+            MediaError, PluginError: as `probe`.
+        """
+        order = {"do": "pictures", "reader": reader, "times": list(times), "side": side}
+        found: list[Pictures] = []
+        with self._job(path, order) as job:
+            while (shapes := job.ask(self._limit).get("picture")) is not None:
+                found += lifted(job.file(len(found), "pages"), shapes, np.uint8)
+        return found
+
+    def _job(self, path: Path, order: Mapping[str, Any]) -> "_Job":
+        if self._child and (self._child.is_spent or not self._child.is_alive):
+            self.close()
+        self._child = self._child or Child()
+        return _Job(self._child, next(self._numbers), path, order)
+
+
+class _Job:
+    """One order to a child, and its answers."""
+
+    def __init__(self, child: Child, number: int, path: Path, order: Mapping[str, Any]) -> None:
+        self._child = child
+        self._number = number
+        self._path = path
+        self._order: dict[str, Any] = {**order, "path": str(path.absolute())}
+        self._pending = False
+
+    def __enter__(self) -> Self:
+        self._child.files += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, traceback: TracebackType | None) -> None:
+        if self._pending:  # nobody waits for the answer that is being made
+            self._child.kill()
+
+    def file(self, answer: int, kind: str) -> Path:
+        """Where the child puts arrays of one kind for one answer."""
+        return self._child.folder / f"{self._number}-{answer}.{kind}"
+
+    def ask(self, limit: float, ahead: bool = False) -> dict[str, Any]:
+        """The next answer; `ahead` lets the child begin with the one after it."""
+        if not self._pending:
+            self._send()
+        answer = self._child.receive(limit, str(self._path))
+        self._pending = False
+        if "error" in answer:
+            raise _ERRORS.get(answer["error"], CannotDecode)(answer["text"])
+        if ahead and "end" not in answer:
+            self._send()
+        return answer
+
+    def _send(self) -> None:
+        self._child.send({"job": self._number, **self._order})
+        self._order = {"do": "next"}
+        self._pending = True
+
+
+def _chapter(page: Mapping[str, Any], job: _Job, index: int) -> Chapter:
+    (frames,) = lifted(job.file(index, "frames"), [tuple(page["frames"])], np.uint8)
+    sounds = {}
+    for rate, (length, start) in page["sounds"].items():
+        (samples,) = lifted(job.file(index, rate), [(length,)], np.float32)
+        sounds[int(rate)] = Sound(samples, int(rate), start)
+    return Chapter(
+        index=index,
+        span=TimeSpan(*page["span"]),
+        last=page["last"],
+        frames=frames,
+        spans=np.array(page["spans"], np.float64).reshape(-1, 2),
+        pages=lifted(job.file(index, "pages"), [tuple(shape) for shape in page["pages"]], np.uint8),
+        page_spans=[(start, end) for start, end in page["page_spans"]],
+        sounds=sounds,
+        decoded=page["decoded"],
+    )

@@ -1,0 +1,126 @@
+"""Opening a file for FFmpeg: local bytes only, known formats only, and bounded.
+
+FFmpeg never learns the file's name.  It reads from an open file, so a name such as `http://…`, `concat:…` or
+`photo%03d.jpg` means nothing but that file, and the format is told by content, not by suffix.  Formats that point to
+other files or hosts (playlists, concatenations) are not on the list.
+"""
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from retriever.errors import CannotOpen
+
+_VIDEO = "mov matroska avi flv mpegts mpeg mpegvideo h264 hevc m4v obu ivf asf ogg rm nut mxf dv yuv4mpegpipe gif apng"
+_SOUND = "wav w64 aiff au caf mp3 aac ac3 eac3 dts flac wv ape tta amr voc"
+_IMAGE = "jpeg_pipe png_pipe webp_pipe bmp_pipe tiff_pipe gif_pipe jpegxl_pipe j2k_pipe qoi_pipe pgm_pipe ppm_pipe"
+FORMATS = ",".join(f"{_VIDEO} {_SOUND} {_IMAGE}".split())
+"""The demuxers that may be used, by FFmpeg's names."""
+
+PICTURE_PIXELS = 1 << 28
+"""No picture may have more, whatever it claims: 16384 × 16384, above any camera of today."""
+VIDEO_PIXELS = 1 << 26
+"""Nor a frame of a video, of which a decoder holds a score at once: 8192 × 8192."""
+LONGEST = 7 * 24 * 3600.0
+"""Seconds that a media may claim to last: a week."""
+
+_TICKS = 1_000_000  # FFmpeg's own clock: microseconds
+_NO_PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
+_BUFFER = 1 << 18  # bytes a read
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """
+    Raises:
+        CannotOpen: missing, unreadable, empty, no file, or nothing that FFmpeg knows.
+    """
+    with _source(path) as source:
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(PICTURE_PIXELS)}
+        try:
+            container = av.open(source, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
+        except av.FFmpegError as error:
+            raise CannotOpen(f"{path} is not media that can be read, or it is broken ({reason(error)})") from error
+        with container:
+            yield container
+
+
+def _source(path: Path) -> io.FileIO:
+    try:
+        # Not to wait for a writer where the name is that of a pipe: it is refused below.
+        source = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise CannotOpen(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    state = os.fstat(source.fileno())
+    if not stat.S_ISREG(state.st_mode) or not state.st_size:
+        source.close()
+        raise CannotOpen(f"{path} is " + ("empty" if stat.S_ISREG(state.st_mode) else "not a file"))
+    source.name = "media"  # what FFmpeg is told
+    return source
+
+
+def reason(error: Exception) -> str:
+    """What a foreign error says, without the file name and numbers that it wraps it in."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The stream of moving or still pictures, if there is one that can be decoded.  Cover pictures are none."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & _NO_PICTURE
+    ]
+    return max(streams, key=_rank, default=None)
+
+
+def sound_stream(container: InputContainer) -> AudioStream | None:
+    """The stream of sound, if there is one that can be decoded."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    return max(streams, key=_rank, default=None)
+
+
+def _rank(stream: Stream) -> tuple[bool, int, int]:
+    """The default one first, then the largest picture, then the first."""
+    size = stream.codec_context.width * stream.codec_context.height if isinstance(stream, VideoStream) else 0
+    return bool(stream.disposition & Disposition.default), size, -stream.index
+
+
+def only(container: InputContainer, wanted: Stream) -> None:
+    """Let the demuxer pass over all other streams: their bytes need not be read."""
+    for stream in container.streams:
+        if stream.index != wanted.index:
+            stream.discard = av.stream.Discard.all
+
+
+def zero(container: InputContainer) -> float:
+    """The container's earliest start on its own clock, in seconds: our zero."""
+    return (container.start_time or 0) / _TICKS
+
+
+def claimed_duration(container: InputContainer) -> float:
+    """Seconds that the container claims to last; 0 where it does not say."""
+    return max(container.duration or 0, 0) / _TICKS
+
+
+def recorded(container: InputContainer) -> str:
+    """When it was recorded, as ISO 8601, where the container knows: with the place's own zone if that is there."""
+    for key in ("com.apple.quicktime.creationdate", "creation_time"):
+        value = container.metadata.get(key, "")
+        try:
+            when = datetime.fromisoformat(value)
+        except ValueError:
+            continue
+        if when.year > 1970:  # what a clock shows that was never set: 1904 or 1970
+            return when.isoformat()
+    return ""

@@ -1,0 +1,137 @@
+"""The sound of one file: mono, at any rate, on the clock of the pictures.
+
+Sound is always decoded in order from its start: its decoders carry state from block to block, and they run hundreds
+of times faster than the sound does, so jumping would buy little and change samples.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+
+from indexer.media import _container
+from indexer.media._tap import LEAP
+from retriever.errors import CannotDecode, NoSuchStream
+from retriever.types import Floats
+
+LOOSE = 0.04
+"""Seconds that time stamps may be off the count of samples: one frame of a film.  What is off by more is a gap, or
+something told twice."""
+_SILENCE = 1.0  # seconds of it handed out at once
+_TOGETHER = 1.0  # seconds of sound resampled at once
+_EVEN_MIX = {"rematrix_maxval": "1.0"}  # channels are averaged by weight, so that their sum cannot clip
+
+Placed = tuple[Floats, int]
+"""Samples, and the place of the first one: samples from our zero."""
+
+
+def listen(path: Path, rate: int, start: float = 0.0) -> Iterator[Floats]:
+    """As `OpenMedia.sound`."""
+    wanted = round(start * rate)
+    position, came = 0, False
+    for block, place in _told_once(_resampled(path, rate), rate):
+        position = place + len(block)
+        came = True
+        if position > wanted:
+            yield block[max(0, wanted - place) :]
+    if not came:
+        raise CannotDecode(f"{path}: not one sample of its sound could be decoded")
+
+
+def _told_once(blocks: Iterator[Placed], rate: int) -> Iterator[Placed]:
+    """One block right behind the other: gaps are filled with silence, overlaps are left out."""
+    position = 0
+    for block, place in blocks:
+        while position < place:  # not in one piece, for it may be long
+            silence = np.zeros(min(place - position, round(_SILENCE * rate)), np.float32)
+            yield silence, position
+            position += len(silence)
+        rest = block[position - place :]
+        if len(rest):
+            yield rest, position
+            position += len(rest)
+
+
+def _resampled(path: Path, rate: int) -> Iterator[Placed]:
+    with _container.opened(path) as container:
+        run: _Run | None = None
+        for frame, time in _timed(container, path):
+            if run is not None and run.goes_on(frame, time):
+                yield from run.tell(frame)
+                continue
+            if run is not None:
+                yield from run.rest()
+                if time is not None and time > run.end + LEAP:
+                    return
+            run = _Run(frame, time if time is not None else run.end if run else 0.0, rate)
+            yield from run.tell(frame)
+        if run is not None:
+            yield from run.rest()
+
+
+def _timed(container: av.container.InputContainer, path: Path) -> Iterator[tuple[AudioFrame, float | None]]:
+    """Every undamaged frame of sound with its time; a container that breaks off has come to its end."""
+    stream = _container.sound_stream(container)
+    if stream is None:
+        raise NoSuchStream(f"{path} has no sound")
+    _container.only(container, stream)
+    zero, tick = _container.zero(container), float(stream.time_base or 1)
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            return
+        if packet is None:
+            return
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            continue
+        for frame in frames:
+            if frame.samples and not frame.is_corrupt:
+                yield frame, None if frame.pts is None else max(frame.pts * tick - zero, 0.0)
+
+
+class _Run:
+    """Frames of one rate and layout without a gap.  Times are counted in samples, so that what containers round off
+    their time stamps does not add up."""
+
+    def __init__(self, first: AudioFrame, start: float, rate: int) -> None:
+        self.end = start  # seconds
+        self._kind = _kind(first)
+        self._place = round(start * rate)
+        self._waiting = av.AudioFifo()  # a codec's frames are short, and each call into a resampler has its price
+        self._resampler = av.AudioResampler("flt", "mono", rate, options=_EVEN_MIX)
+
+    def goes_on(self, frame: AudioFrame, time: float | None) -> bool:
+        return _kind(frame) == self._kind and (time is None or abs(time - self.end) <= LOOSE)
+
+    def tell(self, frame: AudioFrame) -> Iterator[Placed]:
+        self.end += frame.samples / frame.sample_rate
+        frame.pts = None  # the run counts for itself
+        self._waiting.write(frame)
+        if self._waiting.samples >= frame.sample_rate * _TOGETHER:
+            yield from self._resampled()
+
+    def rest(self) -> Iterator[Placed]:
+        """What is still held back."""
+        yield from self._resampled()
+        yield from self._place_all(self._resampler.resample(None))
+
+    def _resampled(self) -> Iterator[Placed]:
+        frame = self._waiting.read()
+        if frame is not None:
+            yield from self._place_all(self._resampler.resample(frame))
+
+    def _place_all(self, frames: "list[AudioFrame]") -> Iterator[Placed]:
+        for frame in filter(None, frames):  # a resampler with nothing to do hands back even the None
+            samples = frame.to_ndarray()[0].astype(np.float32, copy=False)
+            yield samples, self._place
+            self._place += len(samples)
+
+
+def _kind(frame: AudioFrame) -> tuple[object, ...]:
+    return frame.sample_rate, frame.format.name, frame.layout.name

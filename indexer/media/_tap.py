@@ -1,0 +1,156 @@
+"""One open container and the decoder of its picture stream: packets in, pictures with their times out."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.codec import CodecContext
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from indexer.media import _container
+from indexer.media._picture import Converter, Picture
+from retriever.errors import CannotOpen, NoSuchStream
+
+LEAP = 3600.0
+"""Seconds without anything after which a stream counts as broken off: such a time stamp is damage."""
+STILL_SECONDS = 1.0
+"""What a still picture lasts."""
+_USUAL_RATE = 25  # frames a second, where a stream names none
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own ones pass over the transparency
+
+
+class Astray(Exception):
+    """A jump did not land on a keyframe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One open container, its picture stream and a decoder."""
+
+    container: InputContainer
+    stream: VideoStream
+    decoder: VideoCodecContext
+    converter: Converter
+    zero: float  # our zero on the container's clock, in seconds
+    still: bool
+
+    @property
+    def jumps(self) -> bool:
+        """Whether a jump resets the decoder: only the container's own one."""
+        return self.decoder is self.stream.codec_context
+
+    def seconds(self, ticks: int) -> float:
+        """A time stamp of the stream on our clock."""
+        return ticks * float(self.stream.time_base or 1) - self.zero
+
+    def jump(self, ticks: int) -> None:
+        """Go to the last keyframe up to `ticks`.  The decoder keeps what it learnt of the stream.
+
+        Raises:
+            Astray: the container cannot.
+        """
+        try:
+            self.container.seek(ticks, stream=self.stream)
+        except av.FFmpegError as error:
+            raise Astray from error
+
+    def prime(self) -> None:
+        """Let the decoder see the stream's beginning.  Some encoders say only there how the rest is to be read (x264
+        its version), and a decoder that starts later decodes green."""
+        with closing(self._frames()) as frames:
+            next(frames, None)
+
+    def landed(self, ticks: int) -> Iterator[Picture]:
+        """The pictures from the keyframe at `ticks` on; those that lean on what was before it are left out.
+
+        Raises:
+            Astray: there is no keyframe.
+        """
+        self.jump(ticks)
+        packet = next(self._packets(), None)
+        if packet is None or packet.pts is None or not packet.is_keyframe:
+            raise Astray
+        first = self.seconds(packet.pts)
+        self.jump(ticks)
+        yield from (picture for picture in self.pictures() if picture.time >= first)
+
+    def pictures(self) -> Iterator[Picture]:
+        """From here on, in strictly rising order of time."""
+        if self.still:
+            for frame in self._frames():
+                yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
+                return
+        gap = 1 / float(self.stream.average_rate or _USUAL_RATE)
+        last: float | None = None
+        for frame in self._frames():
+            known = None if frame.pts is None else max(self.seconds(frame.pts), 0.0)
+            if last is None:
+                time = known or 0.0
+            else:
+                time = last + gap if known is None else known
+                if time <= last:
+                    continue  # a second picture for one instant, or a clock that runs backwards
+                if time > last + LEAP:
+                    return
+                gap = time - last
+            if frame.duration:
+                gap = min(self.seconds(frame.duration) + self.zero, LEAP)
+            yield Picture(frame, time, time + gap, self.converter)
+            last = time
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        """A container that breaks off has come to its end."""
+        try:
+            yield from self.container.demux(self.stream)
+        except av.FFmpegError:
+            return
+
+    def _frames(self) -> Generator[VideoFrame]:
+        """Every undamaged frame; what cannot be decoded is passed over."""
+        for packet in self._packets():
+            try:
+                frames = self.decoder.decode(packet)
+            except av.FFmpegError:
+                continue
+            yield from (frame for frame in frames if not frame.is_corrupt)
+
+
+@contextmanager
+def tapped(path: Path, still: bool) -> Iterator[Tap]:
+    """
+    Raises:
+        CannotOpen: no media, or its pictures are too large.
+        NoSuchStream: no picture in it.
+    """
+    with _container.opened(path) as container:
+        stream = _container.picture_stream(container)
+        if stream is None:
+            raise NoSuchStream(f"{path} has no picture")
+        most = _container.PICTURE_PIXELS if still else _container.VIDEO_PIXELS
+        pixels = stream.codec_context.width * stream.codec_context.height
+        if pixels > most:
+            raise CannotOpen(
+                f"{path} claims pictures of {pixels / 1e6:.0f} million pixels; at most {most / 1e6:.0f} million are "
+                "decoded: make a smaller copy"
+            )
+        _container.only(container, stream)
+        decoder = _decoder(stream, most)
+        converter = Converter(float(stream.sample_aspect_ratio or 1))
+        yield Tap(container, stream, decoder, converter, _container.zero(container), still)
+
+
+def _decoder(stream: VideoStream, most_pixels: int) -> VideoCodecContext:
+    decoder = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in _ALPHA_DECODERS:
+        created = CodecContext.create(_ALPHA_DECODERS[decoder.name], "r")
+        assert isinstance(created, VideoCodecContext)
+        decoder = created
+    decoder.thread_type = "AUTO"
+    decoder.options = {"max_pixels": str(most_pixels)}  # the stream may hold more than the container claims
+    return decoder
