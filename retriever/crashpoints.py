@@ -49,16 +49,16 @@ POINTS = (
     "pipeline-after-unstage",
 )
 
-_WANTED, _, _TIME = os.environ.get("REELSEEK_CRASH_AT", "").partition(":")
 _seen: Counter[str] = Counter()
 
 
 def reached(name: str) -> None:
     """The process has come to the point `name`, one of `POINTS`."""
-    if not _WANTED:
+    wanted, _, times = os.environ.get("REELSEEK_CRASH_AT", "").partition(":")
+    if not wanted:
         return
     if name not in POINTS:
         raise ValueError(f"{name!r} is no crash point: declare it in retriever/crashpoints.py")
     _seen[name] += 1
-    if name == _WANTED and _seen[name] == int(_TIME or 1):
+    if name == wanted and _seen[name] == int(times or 1):
         os.kill(os.getpid(), signal.SIGKILL)

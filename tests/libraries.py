@@ -39,8 +39,12 @@ SENTENCES = (
 )
 
 
+UNSAID = Metadata()
+
+
 def unit(rows: np.ndarray) -> Matrix:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    made: Matrix = (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    return made
 
 
 def directions(count: int, seed: int, dimension: int = DIMENSION) -> Matrix:
@@ -84,7 +88,7 @@ def entry(
     segments: int = 3,
     seconds: float = 4.0,
     spaces: Sequence[Space] = (SEEN, HEARD),
-    metadata: Metadata = Metadata(),  # noqa: B008: it is frozen
+    metadata: Metadata = UNSAID,
     kind: MediaKind = MediaKind.VIDEO,
     lines: Sequence[Line] | None = None,
 ) -> Entry:
@@ -149,7 +153,7 @@ def contents(snapshot: Snapshot) -> dict[str, Any]:
                 tokens.probabilities[lo:hi].tolist(),
             )
         found[media.key]["segments"].append((table.spans[at].tolist(), bool(table.still[at]), lines[at], parts))
-    answers = {
+    answers: dict[str, Any] = {
         space: [ranked(ranking, place) for ranking in snapshot.nearest(directions(4, 7), space, 50)]
         for space in sorted(snapshot.spaces)
     }

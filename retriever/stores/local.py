@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock
 from time import sleep
 
+from retriever import ports
 from retriever.crashpoints import reached
 from retriever.errors import StoreUnavailable
 from retriever.stores import _ann, _compaction, _filters, _format, _health, _ledger
@@ -56,7 +57,7 @@ class LocalStore(Writer):
         self._leases = Leases(folder / _format.READERS)
         self._files = Files(folder, self._leases)
         super().__init__(Database(self._connected(), str(folder)), self._files, CommitLock(folder / _format.LOCK))
-        self.catalog = Catalog(self.database, folder / _format.STAGING)
+        self.catalog: ports.Catalog = Catalog(self.database, folder / _format.STAGING)
         self._idle: list[Database] = []  # connections that no snapshot holds
         self._view: View | None = None  # of the newest commit that was looked at
         self._indexes: dict[str, _ann.Index] = {}

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from threading import RLock
 from weakref import finalize
 
+from retriever import ports
 from retriever.stores import _compaction, _filters, _format
 from retriever.stores._catalog import Catalog
 from retriever.stores._database import Database
@@ -46,7 +47,7 @@ class MemoryStore(Writer):
         staging = Path(mkdtemp(prefix="reelseek-"))
         self._unstage = finalize(self, shutil.rmtree, staging, ignore_errors=True)
         super().__init__(Database(connection, PLACE), Buffers(), _ThreadLock())
-        self.catalog = Catalog(self.database, staging)
+        self.catalog: ports.Catalog = Catalog(self.database, staging)
         self._newest: tuple[View, Database] | None = None
 
     @contextmanager

@@ -1,0 +1,567 @@
+"""What every store promises, run over all that are found."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import libraries
+import numpy as np
+import pytest
+from libraries import HEARD, SEEN, contents, directions, entry, only
+
+from retriever import processes
+from retriever.errors import NoSuchMedia, SpaceMismatch
+from retriever.ports import Snapshot, Store
+from retriever.registry import Registry
+from retriever.types import (
+    EVERYTHING,
+    Entry,
+    FileStat,
+    Filter,
+    Line,
+    MediaKind,
+    Metadata,
+    Modality,
+    Quarantined,
+    Segment,
+    SegmentVectors,
+    TimeSpan,
+    Tokens,
+    WordQuery,
+)
+
+STORES = Registry("retriever.stores")
+FOX = WordQuery(("fox",))
+
+
+@pytest.fixture(params=STORES.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store(name: str, tmp_path: Path) -> Iterator[Store]:
+    made: Store = STORES.load(name).build(tmp_path / "library")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other(name: str, tmp_path: Path) -> Iterator[Store]:
+    made: Store = STORES.load(name).build(tmp_path / "other")
+    yield made
+    made.close()
+
+
+def held(store: Store) -> dict[str, object]:
+    with store.snapshot() as snapshot:
+        return contents(snapshot)
+
+
+def keys(snapshot: Snapshot, where: Filter = EVERYTHING) -> list[str]:
+    return sorted(media.key for media in snapshot.media(where))
+
+
+# ------------------------------------------------------------------------------------------------------- in and out
+
+
+def test_what_goes_in_comes_out(store: Store) -> None:
+    given = {key: entry(key, seed) for seed, key in enumerate("abc")}
+    for each in given.values():
+        store.add(each)
+    with store.snapshot() as snapshot:
+        assert list(snapshot.media()) == [given[key].media for key in "abc"]
+        assert snapshot.spaces == libraries.SPACES
+        for key, each in given.items():
+            numbers = snapshot.numbers(only(key))
+            table = snapshot.segments(numbers)
+            assert table.segments.tolist() == numbers.tolist()
+            assert [TimeSpan(*span) for span in table.spans.tolist()] == [cut.span for cut in each.segments]
+            assert {media.key for media in snapshot.media_at(table.media)} == {key}
+            assert [line for lines in snapshot.lines(numbers) for line in lines] == list(each.lines)
+            for space, tokens in each.tokens.items():
+                found = snapshot.tokens(numbers, space)
+                assert found.offsets[-1] == len(found.rows) == len(tokens)
+                np.testing.assert_array_equal(found.rows, tokens.rows.astype(np.float16))
+                np.testing.assert_array_equal(found.spans, tokens.spans)
+                np.testing.assert_array_equal(found.norms, tokens.norms)
+                np.testing.assert_array_equal(found.probabilities, tokens.probabilities)
+                assert tuple(found.labels) == tokens.labels
+
+
+def test_an_empty_library_answers_nothing(store: Store) -> None:
+    with store.snapshot() as snapshot:
+        assert list(snapshot.media()) == []
+        assert snapshot.spaces == {}
+        assert len(snapshot.numbers()) == 0
+        assert len(snapshot.matching(FOX, Modality.SPEECH, 10)) == 0
+        assert snapshot.counts()["segments"] == 0
+        assert snapshot.lines(np.zeros(0, np.int64)) == []
+
+
+def test_tokens_come_in_the_order_that_is_asked_for(store: Store) -> None:
+    for key in "abc":
+        store.add(entry(key))
+    with store.snapshot() as snapshot:
+        numbers = snapshot.numbers()
+        mixed = np.random.default_rng(0).permutation(np.concatenate([numbers, numbers[:2]]))
+        together = snapshot.tokens(mixed, SEEN.id)
+        lines = snapshot.lines(mixed)
+        table = snapshot.segments(mixed)
+        for at, number in enumerate(mixed):
+            alone = np.array([number])
+            lo, hi = together.offsets[at : at + 2]
+            np.testing.assert_array_equal(together.rows[lo:hi], snapshot.tokens(alone, SEEN.id).rows)
+            assert lines[at] == snapshot.lines(alone)[0]
+            assert table.spans[at].tolist() == snapshot.segments(alone).spans[0].tolist()
+
+
+def test_a_token_belongs_where_its_middle_lies(store: Store) -> None:
+    rows = directions(4, 1)
+    spans = np.array([[0.0, 1.0], [1.0, 3.0], [1.5, 3.0], [3.0, 4.0]])  # middles 0.5, 2, 2.25, 3.5
+    store.add(
+        Entry(
+            replace(entry("a").media, duration=4.0),
+            (Segment(TimeSpan(0, 2)), Segment(TimeSpan(2, 4))),
+            {SEEN.id: SEEN},
+            {SEEN.id: Tokens(rows, spans, np.ones(4, np.float32))},
+            {},
+            (
+                Line(TimeSpan(0, 4), "in the second half", Modality.SPEECH, 1.0),
+                Line(TimeSpan(0, 3.9), "in the first half", Modality.SPEECH, 1.0),
+            ),
+        )
+    )
+    with store.snapshot() as snapshot:
+        numbers = snapshot.numbers()
+        found = snapshot.tokens(numbers, SEEN.id)
+        assert found.offsets.tolist() == [0, 1, 4]
+        assert list(found.labels) == [()] * 4
+        assert [[line.text for line in lines] for lines in snapshot.lines(numbers)] == [
+            ["in the first half"],
+            ["in the second half"],
+        ]
+        assert snapshot.matching(WordQuery(("first",)), Modality.SPEECH, 5).segments.tolist() == [numbers[0]]
+        assert len(snapshot.nearest(rows, SEEN.id, 5)[0]) == 0  # it has no first-stage rows
+
+
+def test_a_media_may_lack_a_space(store: Store) -> None:
+    store.add(entry("both"))
+    store.add(entry("seen", spaces=[SEEN]))
+    store.add(entry("heard", spaces=[HEARD]))
+    with store.snapshot() as snapshot:
+        found = snapshot.tokens(snapshot.numbers(), HEARD.id)
+        lengths = np.diff(found.offsets).reshape(3, 3).sum(axis=1)
+        assert lengths[1] == 0 < min(lengths[0], lengths[2])
+        table = snapshot.segments(snapshot.nearest(directions(1, 0), HEARD.id, 100)[0].segments)
+        assert {media.key for media in snapshot.media_at(table.media)} == {"both", "heard"}
+
+
+def test_a_space_may_be_there_before_anything_is_in_it(store: Store) -> None:
+    silent = replace(entry("a", spaces=[SEEN]), spaces=libraries.SPACES)
+    store.add(replace(silent, tokens={**silent.tokens, HEARD.id: Tokens.none(HEARD.dimension)}))
+    with store.snapshot() as snapshot:
+        assert HEARD.id in snapshot.spaces
+        assert len(snapshot.nearest(directions(1, 0), HEARD.id, 5)[0]) == 0
+        assert len(snapshot.tokens(snapshot.numbers(), HEARD.id).rows) == 0
+
+
+# ----------------------------------------------------------------------------------------------- replaced and deleted
+
+
+def test_the_same_key_is_replaced(store: Store, other: Store) -> None:
+    store.add(entry("a", 0))
+    store.add(entry("b", 0))
+    store.add(entry("a", 1, segments=5))
+    other.add(entry("b", 0))
+    other.add(entry("a", 1, segments=5))
+    assert held(store) == held(other)
+
+
+def test_deleted_is_as_if_it_never_was(store: Store, other: Store) -> None:
+    for key in "abc":
+        store.add(entry(key))
+    assert store.delete(["b", "nobody"]) == 1
+    assert store.delete([]) == 0
+    for key in "ca":
+        other.add(entry(key))
+    assert held(store) == held(other)
+    store.delete(["a", "c"])
+    with store.snapshot() as snapshot:
+        assert snapshot.spaces == {}
+        assert snapshot.generation == "0" * 64
+
+
+def test_generation_is_of_content_and_not_of_history(store: Store, other: Store) -> None:
+    store.add(entry("a"))
+    alone = held(store)["generation"]
+    store.add(entry("b"))
+    other.add(entry("b"))
+    other.add(entry("a"))
+    assert held(store)["generation"] == held(other)["generation"] != alone
+    store.delete(["b"])
+    assert held(store)["generation"] == alone
+    store.set_metadata("a", Metadata(title="another"))
+    assert held(store)["generation"] != alone
+    store.add(entry("a"))
+    assert held(store)["generation"] == alone
+
+
+def test_the_same_again_changes_nothing(store: Store) -> None:
+    store.add(entry("a"))
+    before = held(store)
+    store.add(entry("a"))
+    assert held(store) == before
+
+
+def test_compaction_changes_no_answer(store: Store) -> None:
+    for key in "abcdef":
+        store.add(entry(key))
+    store.add(entry("c", 1, segments=4))
+    store.add(entry("g", spaces=[HEARD]))
+    store.delete(["a", "e"])
+    before = held(store)
+    store.compact()
+    assert held(store) == before
+    store.compact()
+    store.refresh()
+    assert held(store) == before
+    store.add(entry("h"))
+    store.delete(["h"])
+    assert held(store) == before
+
+
+def test_compaction_gives_room_back(store: Store) -> None:
+    for key in "abcdefgh":
+        store.add(entry(key, segments=40))
+    with store.snapshot() as snapshot:
+        full = snapshot.counts()["bytes"]
+    store.delete(list("bcdefgh"))
+    store.compact()
+    with store.snapshot() as snapshot:
+        assert snapshot.counts()["bytes"] < 0.6 * full
+
+
+def test_a_snapshot_stands_still(store: Store) -> None:
+    for key in "abc":
+        store.add(entry(key))
+    with store.snapshot() as snapshot:
+        before = contents(snapshot)
+        store.add(entry("a", 1))
+        store.delete(["b"])
+        store.add(entry("d"))
+        store.set_metadata("c", Metadata(title="new"))
+        assert contents(snapshot) == before
+        store.compact()
+        store.add(entry("e"))
+        assert contents(snapshot) == before
+    assert set(held(store)["media"]) == set("acde")  # type: ignore[call-overload]
+
+
+def test_a_snapshot_that_is_over_answers_no_more(store: Store) -> None:
+    with store.snapshot() as snapshot:
+        pass
+    with pytest.raises(ValueError, match="over"):
+        snapshot.media()
+
+
+# ------------------------------------------------------------------------------------------------ paths and metadata
+
+
+def test_paths_and_metadata_can_change(store: Store) -> None:
+    store.add(entry("a", paths=["/one.mp4", "/two.mp4"]))
+    store.set_paths("a", ["/three.mp4", "/one.mp4"])
+    said = Metadata("A title", ("x", "y"), "2026-11-22T10:00:00+01:00", "user", "holidays")
+    store.set_metadata("a", said)
+    with store.snapshot() as snapshot:
+        (media,) = snapshot.media()
+    assert media == replace(entry("a").media, paths=("/three.mp4", "/one.mp4"), metadata=said)
+    for change in (partial(store.set_paths, "nobody", ["/x"]), partial(store.set_metadata, "nobody", said)):
+        with pytest.raises(NoSuchMedia, match="nobody"):
+            change()
+    with pytest.raises(ValueError, match="delete"):
+        store.set_paths("a", [])
+
+
+def test_a_path_names_one_media(store: Store) -> None:
+    store.add(entry("a", paths=["/1", "/2", "/3"]))
+    store.add(entry("b", paths=["/4"]))
+    store.add(entry("c", paths=["/1", "/4"]))  # the file at /4 has another content now: b is gone
+    with store.snapshot() as snapshot:
+        assert {media.key: media.paths for media in snapshot.media()} == {"a": ("/2", "/3"), "c": ("/1", "/4")}
+        assert [media.key for media in snapshot.media()] == ["c", "a"]
+    store.set_paths("a", ["/1", "/4"])
+    with store.snapshot() as snapshot:
+        assert keys(snapshot) == ["a"]
+
+
+def test_a_path_need_not_be_text(store: Store) -> None:
+    path = b"/clips/caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    store.add(entry("a", paths=[path]))
+    store.catalog.remember(path, FileStat(1, 2, 2**64 - 1, "a"))
+    store.catalog.quarantine(Quarantined(path, "broken", 1.0, 2, 3))
+    with store.snapshot() as snapshot:
+        assert snapshot.media(Filter(path="*caf*"))[0].path == path
+    assert store.catalog.stat(path) == FileStat(1, 2, 2**64 - 1, "a")
+    assert store.catalog.quarantined()[0].path == path
+
+
+# ------------------------------------------------------------------------------------------------------- searching
+
+
+def plainly(snapshot: Snapshot, entries: list[Entry], query: np.ndarray, space: str) -> list[tuple[float, str, float]]:
+    """Every segment by its best row: score, media, start; best first."""
+    found = []
+    for each in entries:
+        if space in each.vectors:
+            scores = each.vectors[space].rows.astype(np.float16).astype(np.float32) @ query
+            for number, cut in enumerate(each.segments):
+                mine = scores[each.vectors[space].segment == number]
+                if len(mine):
+                    found.append((round(float(mine.max()), 3), each.media.key, cut.span.start))
+    return sorted(found, key=lambda hit: -hit[0])
+
+
+def test_nearest_is_the_plain_maximum(store: Store) -> None:
+    entries = [entry(key, seed, segments=4) for seed, key in enumerate("abcdefgh")]
+    for each in [entry("c", 99), *entries, entry("gone")]:
+        store.add(each)
+    store.delete(["gone"])
+    queries = directions(5, 3)
+    with store.snapshot() as snapshot:
+        for depth in (1, 7, 1000):
+            for query, ranking in zip(queries, snapshot.nearest(queries, SEEN.id, depth), strict=True):
+                expected = plainly(snapshot, entries, query, SEEN.id)[:depth]
+                assert [round(float(score), 3) for score in ranking.scores] == [hit[0] for hit in expected]
+                assert (np.diff(ranking.scores) <= 0).all()
+                table = snapshot.segments(ranking.segments)
+                places = zip(snapshot.media_at(table.media), table.spans[:, 0], strict=True)
+                assert {(m.key, s) for m, s in places} == {hit[1:] for hit in expected}
+
+
+def test_a_filter_starves_no_ranking(store: Store) -> None:
+    for number in range(20):
+        store.add(entry(f"m{number}", number, metadata=Metadata(collection="few" if number in (3, 11) else "many")))
+    few = Filter(collection="few")
+    with store.snapshot() as snapshot:
+        assert keys(snapshot, few) == ["m11", "m3"]
+        assert len(snapshot.numbers(few)) == 6
+        for _ in range(2):  # the second time from memory
+            (ranking,) = snapshot.nearest(directions(1, 1), SEEN.id, 6, few)
+            assert sorted(ranking.segments.tolist()) == snapshot.numbers(few).tolist()
+        said = snapshot.matching(FOX, Modality.TEXT, 100)
+        allowed = snapshot.matching(FOX, Modality.TEXT, 100, few)
+        passes = np.isin(said.segments, snapshot.numbers(few))
+        assert allowed.segments.tolist() == said.segments[passes].tolist()
+        assert len(snapshot.nearest(directions(1, 1), SEEN.id, 6, Filter(collection="none"))[0]) == 0
+
+
+METADATA = {
+    "a": Metadata("A", ("x", "y"), "2026-01-01T00:00:00+00:00", "user", "one"),
+    "b": Metadata("B", ("x",), "2026-01-01T00:30:00+01:00", "user", "two"),
+    "c": Metadata("C", (), "", "", "one"),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Filter(shortest=12), "bc"),
+        (Filter(longest=12), "ab"),
+        (Filter(shortest=13, longest=13), ""),
+        (Filter(tags=frozenset({"x"})), "ab"),
+        (Filter(tags=frozenset({"x", "y"})), "a"),
+        (Filter(path="/clips/*"), "abc"),
+        (Filter(path="*/[!ab].mp4"), "c"),
+        (Filter(path="/elsewhere/a*"), "a"),
+        (Filter(path="clips"), ""),
+        (Filter(collection="one"), "ac"),
+        (Filter(after="2026-01-01"), "a"),
+        (Filter(before="2026-01-01T00:00:00Z"), "b"),
+        (Filter(after="2025-12-31T23:30:00Z", before="2026-01-01T00:00:01Z"), "ab"),
+        (Filter(kinds=frozenset({MediaKind.SOUND})), "c"),
+        (Filter(kinds=frozenset({MediaKind.SOUND, MediaKind.VIDEO})), "abc"),
+        (Filter(media=frozenset("ab")), "ab"),
+        (Filter(without=frozenset("ab")), "c"),
+        (Filter(media=frozenset("ab"), without=frozenset("a")), "b"),
+        (Filter(collection="one", tags=frozenset("x")), "a"),
+    ],
+)
+def test_each_filter_asks_what_it_says(where: Filter, expected: str) -> None:
+    store: Store = STORES.load("memory").build()  # what passes is decided in the catalog, which all of ours share
+    store.add(entry("a", segments=2, paths=["/clips/a.mp4", "/elsewhere/a.mp4"], metadata=METADATA["a"]))
+    store.add(entry("b", segments=3, metadata=METADATA["b"]))
+    store.add(entry("c", segments=4, metadata=METADATA["c"], kind=MediaKind.SOUND))
+    with store.snapshot() as snapshot:
+        assert keys(snapshot, where) == list(expected)
+        numbers = snapshot.numbers(where)
+        assert {media.key for media in snapshot.media_at(snapshot.segments(numbers).media)} == set(expected)
+    store.close()
+
+
+def test_a_time_that_is_none_is_refused(store: Store) -> None:
+    with store.snapshot() as snapshot, pytest.raises(ValueError, match="yesterday"):
+        snapshot.media(Filter(after="yesterday"))
+    with pytest.raises(ValueError, match="yesterday"):
+        store.add(entry("a", metadata=Metadata(recorded="yesterday")))
+
+
+def test_words_are_found_and_forgotten(store: Store) -> None:
+    store.add(entry("a"))
+    store.add(entry("b", lines=[Line(TimeSpan(5, 6), "a zebra crosses", Modality.SPEECH, 0.9)]))
+    zebra = WordQuery(("zebra",))
+    with store.snapshot() as snapshot:
+        (number,) = snapshot.matching(zebra, Modality.SPEECH, 5).segments
+        assert snapshot.lines(np.array([number]))[0][0].text == "a zebra crosses"
+        assert len(snapshot.matching(zebra, Modality.TEXT, 5)) == 0
+    store.add(entry("b", 1, lines=[]))
+    with store.snapshot() as snapshot:
+        assert len(snapshot.matching(zebra, Modality.SPEECH, 5)) == 0
+
+
+# -------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_spaces_never_mix(store: Store) -> None:
+    store.add(entry("a"))
+    before = held(store)
+    newer = replace(SEEN, media_side="seen:2")
+    with pytest.raises(SpaceMismatch, match="another library"):
+        store.add(entry("b", spaces=[newer]))
+    wider = directions(1, 0, dimension=20)
+    with store.snapshot() as snapshot:
+        with pytest.raises(SpaceMismatch, match="20"):
+            snapshot.nearest(wider, SEEN.id, 5)
+        with pytest.raises(SpaceMismatch, match="no space"):
+            snapshot.nearest(wider, newer.id, 5)
+        with pytest.raises(SpaceMismatch, match="no space"):
+            snapshot.tokens(snapshot.numbers(), newer.id)
+    good = entry("b")
+    with pytest.raises(SpaceMismatch, match="numbers a row"):
+        store.add(replace(good, vectors={SEEN.id: SegmentVectors(wider, np.zeros(1, np.int32))}))
+    with pytest.raises(SpaceMismatch, match="not among its spaces"):
+        store.add(replace(good, spaces={SEEN.id: SEEN}))
+    with pytest.raises(SpaceMismatch):
+        store.add(replace(good, spaces={SEEN.id: newer, HEARD.id: HEARD}))
+    assert held(store) == before
+    store.add(entry("a", spaces=[newer]))  # nobody else has the old one
+    with store.snapshot() as snapshot:
+        assert set(snapshot.spaces) == {newer.id}
+
+
+def broken() -> dict[str, Entry]:
+    good = entry("a")
+    tokens = good.tokens[SEEN.id]
+    vectors = good.vectors[SEEN.id]
+
+    def with_tokens(**changes: object) -> Entry:
+        return replace(good, tokens={SEEN.id: replace(tokens, **changes)})  # type: ignore[arg-type]
+
+    def with_vectors(**changes: object) -> Entry:
+        return replace(good, vectors={SEEN.id: replace(vectors, **changes)})  # type: ignore[arg-type]
+
+    late = vectors.segment.copy()
+    late[-1] = 7
+    return {
+        "length": with_tokens(rows=tokens.rows * 2),
+        "not a number": with_vectors(rows=np.full_like(vectors.rows, np.nan)),
+        "order of time": with_tokens(spans=tokens.spans[::-1]),
+        "span is empty": with_tokens(spans=np.zeros_like(tokens.spans)),
+        "rise together": with_vectors(segment=vectors.segment[::-1]),
+        "name segment 7": with_vectors(segment=late),
+        "labels": with_tokens(labels=(tuple("abcdef"),) * len(tokens)),
+        "overlap": replace(good, segments=(Segment(TimeSpan(0, 5)), Segment(TimeSpan(4, 12)))),
+        "needs a key": replace(good, media=replace(good.media, key="")),
+    }
+
+
+@pytest.mark.parametrize("reason", broken())
+def test_an_entry_that_contradicts_itself_is_refused(reason: str) -> None:
+    store: Store = STORES.load("memory").build()  # what is refused is the same code for all of ours
+    with pytest.raises(ValueError, match=reason):
+        store.add(broken()[reason])
+    with store.snapshot() as snapshot:
+        assert list(snapshot.media()) == []
+    store.close()
+
+
+def test_asking_wrongly_is_the_callers_slip(store: Store) -> None:
+    store.add(entry("a"))
+    with store.snapshot() as snapshot:
+        for number in (-1, 3):
+            with pytest.raises(ValueError, match="segment numbers"):
+                snapshot.segments(np.array([number]))
+        with pytest.raises(ValueError, match="media numbers"):
+            snapshot.media_at(np.array([17]))
+        for depth in (0, -1):
+            with pytest.raises(ValueError, match="depth"):
+                snapshot.nearest(directions(1, 0), SEEN.id, depth)
+            with pytest.raises(ValueError, match="depth"):
+                snapshot.matching(FOX, Modality.SPEECH, depth)
+
+
+# -------------------------------------------------------------------------------------------------------- catalog
+
+
+def test_the_catalog_remembers(store: Store) -> None:
+    catalog = store.catalog
+    assert catalog.recipe() is None
+    catalog.set_recipe("abc", '{"pack": "offline"}')
+    assert catalog.recipe() == ("abc", '{"pack": "offline"}')
+
+    assert catalog.stat("/x") is None
+    catalog.remember("/x", FileStat(1, 2, 3, "k"))
+    catalog.remember("/x", FileStat(1, 2, 3, "l"))
+    assert catalog.stat("/x") == FileStat(1, 2, 3, "l")
+
+    bad = [Quarantined(path, "broken", 1.5, 2, 3) for path in ("/z", "/x")]
+    for each in bad:
+        catalog.quarantine(each)
+    assert catalog.quarantined() == bad[::-1]
+    catalog.forget(["/x", "/nobody"])
+    assert catalog.stat("/x") is None
+    assert catalog.quarantined() == bad[:1]
+
+
+def test_a_lease_has_one_owner(store: Store) -> None:
+    catalog, me = store.catalog, processes.me()
+    elsewhere = "another-host:1:2"
+    assert catalog.lease("job", me, 60)
+    assert catalog.lease("job", me, 60)  # longer
+    assert not catalog.lease("job", elsewhere, 60)
+    assert catalog.leased() == {"job": me}
+    catalog.release("job", elsewhere)
+    assert catalog.leased() == {"job": me}
+    catalog.release("job", me)
+    assert catalog.leased() == {}
+    assert catalog.lease("job", elsewhere, 60)
+    assert not catalog.lease("job", me, 60)
+    assert catalog.lease("other", elsewhere, -1)  # ran out
+    assert catalog.leased() == {"job": elsewhere}
+    assert catalog.lease("other", me, 60)
+
+
+def test_the_lease_of_a_dead_process_is_over(store: Store) -> None:
+    host, pid, _ = processes.me().split(":")
+    for dead in (f"{host}:{pid}:1", f"{host}:4194305:7"):  # of this number, but older; beyond the largest number
+        assert store.catalog.lease("job", dead, 600)
+        assert store.catalog.leased() == {}
+        assert store.catalog.lease("job", processes.me(), 600)
+        store.catalog.release("job", processes.me())
+
+
+def test_staging_folders_come_and_go(store: Store) -> None:
+    catalog = store.catalog
+    assert catalog.staged() == []
+    folder = catalog.staging("b-1")
+    (folder / "chapter").write_bytes(b"x")
+    assert (catalog.staging("b-1") / "chapter").read_bytes() == b"x"
+    catalog.staging("a-2")
+    assert catalog.staged() == ["a-2", "b-1"]
+    catalog.unstage("b-1")
+    catalog.unstage("b-1")
+    assert catalog.staged() == ["a-2"]
+    for job in ("", "..", "a/b", ".hidden"):
+        with pytest.raises(ValueError, match="cannot name a folder"):
+            catalog.staging(job)
