@@ -5,14 +5,17 @@ crashes one costs its own picture and no other.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
+import api
 from retriever.types import MediaKind, Modality, Moment, TimeSpan
 
-SECONDS_FOR_ALL = 30.0
+SECONDS_FOR_ALL = 60.0
 SECONDS_FOR_ONE = 3.0
 LONGEST_SHAPE = 120.0
 """Seconds of sound that are drawn at most; of a longer file those around the moment."""
@@ -68,9 +71,18 @@ def _replies(requests: Sequence[str]) -> list[str]:
 def _from_child(requests: Sequence[str]) -> list[str]:
     limit = SECONDS_FOR_ALL + SECONDS_FOR_ONE * len(requests)
     command = [sys.executable, "-P", "-m", "api.sketch"]  # -P: what lies in the working folder is not ours
+    home = str(Path(api.__file__).parents[1])  # and these very packages, whatever else is installed
+    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     text = "".join(f"{request}\n" for request in requests)
     try:
-        output = subprocess.run(command, input=text.encode(), capture_output=True, timeout=limit, check=False).stdout
+        output = subprocess.run(
+            command,
+            input=text.encode(),
+            capture_output=True,
+            timeout=limit,
+            env={**os.environ, "PYTHONPATH": paths},
+            check=False,
+        ).stdout
     except subprocess.TimeoutExpired as late:
         output = late.stdout or b""
     return output.decode("ascii", "replace").split("\n")[:-1]  # what follows the last line end is half a reply

@@ -34,7 +34,7 @@ class Library:
     def __init__(self, path: Path, store: Store) -> None:
         self.path = path
         self._store = store
-        self._searchers: dict[str, Searcher] = {}
+        self._searcher = Searcher(store, parts.asking(store, recipe.pack(DEFAULTS.pack)))
 
     @classmethod
     def open(
@@ -101,8 +101,7 @@ class Library:
             QueryError: the query is empty or too long.
             SpaceMismatch: this machine has other weights than the library was made with.
         """
-        searcher = Searcher(self._store, parts.asking(self._store, recipe.pack(DEFAULTS.pack)))
-        return searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
+        return self._searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
 
     def media(self, where: Filter = EVERYTHING) -> list[Media]:
         """By path."""
