@@ -5,7 +5,7 @@ file (size, time, inode) spares reading it again.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,12 @@ NO_SOUND = "no sound in this file"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One content to index.  `replaces` are the media that its paths held before their content changed."""
+    """One content to index."""
 
     path: Path
     stat: FileStat
     metadata: Metadata
     paths: tuple[str, ...]  # all paths of this content
-    replaces: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,7 +93,6 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
     of them for want of weights is indexed again."""
     with store.snapshot() as snapshot:
         library = {media.key: media for media in snapshot.media()}
-    held = {path: media.key for media in library.values() for path in media.paths}
     shut = {entry.path: entry for entry in store.catalog.quarantined()}
     made = Plan()
     seen: dict[str, list[Path]] = {}  # key → paths among the sources
@@ -106,10 +104,11 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
         except MediaError as error:
             made.refused[str(source.path)] = str(error)
             continue
-        entry = shut.get(str(source.path))
-        if entry and (entry.size, entry.mtime_ns) == (stat.size, stat.mtime_ns):
-            made.refused[str(source.path)] = entry.reason
-            continue
+        if entry := shut.get(str(source.path)):
+            if (entry.size, entry.mtime_ns) == (stat.size, stat.mtime_ns):
+                made.refused[str(source.path)] = entry.reason
+                continue
+            store.catalog.forget([entry.path])  # it changed: out of quarantine, and tried again
         stats[source.path] = stat
         seen.setdefault(stat.key, []).append(source.path)
         said[stat.key] = merged(said.get(stat.key), source.metadata)
@@ -121,8 +120,7 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
         together = tuple(dict.fromkeys((*still, *now)))
         metadata = merged(media.metadata if media else None, said[key]) or Metadata()
         if media is None or not _content(media, recipe, able):
-            replaces = tuple({held[path] for path in now if held.get(path, key) != key})
-            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together, replaces))
+            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together))
             continue
         made.unchanged += 1
         if together != before:
@@ -140,55 +138,32 @@ def _content(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
 
 
 def settle(made: Plan, store: Store) -> None:
-    """Do what needs no decoding: paths, metadata, quarantine."""
-    with store.snapshot() as snapshot:
-        library = {media.key: media for media in snapshot.media()}
-    for key, paths in made.paths.items():
-        _leave_others(paths, key, library, store)
-        store.set_paths(key, paths)
+    """Do what needs no decoding: paths and metadata."""
+    if made.paths:
+        store.set_paths(made.paths)
     for key, metadata in made.metadata.items():
         store.set_metadata(key, metadata)
-
-
-def _leave_others(paths: Sequence[str], key: str, library: Mapping[str, Media], store: Store) -> None:
-    """These paths hold `key` now: whoever held them before has them no more."""
-    for other in library.values():
-        if other.key != key and set(other.paths) & set(paths):
-            drop_paths(other, set(paths), store)
-
-
-def drop_paths(media: Media, paths: set[str], store: Store) -> bool:
-    """Take paths from a media; it goes when the last one goes.  True if it went."""
-    left = [path for path in media.paths if path not in paths]
-    if left:
-        store.set_paths(media.key, left)
-    else:
-        store.delete([media.key])
-    return not left
 
 
 def prune(roots: Sequence[Path], store: Store) -> list[str]:
     """Take out media below `roots` whose files are gone; returns the keys of those that went."""
     with store.snapshot() as snapshot:
         library = list(snapshot.media())
-    went = []
+    went: list[str] = []
     for media in library:
-        gone = {path for path in media.paths if _below(path, roots) and not Path(path).exists()}
-        store.catalog.forget(sorted(gone))
-        if gone and drop_paths(media, gone, store):
+        gone = [path for path in media.paths if _gone(path, roots)]
+        if gone and (left := [path for path in media.paths if path not in gone]):
+            store.set_paths({media.key: left})
+        elif gone:
+            store.delete([media.key])
             went.append(media.key)
-    store.catalog.forget(
-        [
-            entry.path
-            for entry in store.catalog.quarantined()
-            if _below(entry.path, roots) and not Path(entry.path).exists()
-        ]
-    )
+        store.catalog.forget(gone)
+    store.catalog.forget([entry.path for entry in store.catalog.quarantined() if _gone(entry.path, roots)])
     return went
 
 
-def _below(path: str, roots: Sequence[Path]) -> bool:
-    return any(Path(path).is_relative_to(root) for root in roots)
+def _gone(path: str, roots: Sequence[Path]) -> bool:
+    return any(Path(path).is_relative_to(root) for root in roots) and not Path(path).exists()
 
 
 def shut_away(path: str, reason: str, store: Store, now: float) -> None:

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-from retriever.crashpoints import reached
-
 from indexer import sampling
 from indexer.decoding import Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Watch
-from indexer.plan import NO_PICTURE, NO_SOUND, Job, drop_paths, shut_away, stat_of
+from indexer.plan import NO_PICTURE, NO_SOUND, Job, shut_away, stat_of
 from indexer.ports import Probe, Segmenter
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
 from indexer.staging import Staging
+from retriever.crashpoints import reached
 from retriever.errors import CannotOpen
 from retriever.ports import Store
 from retriever.types import Entry, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
@@ -88,7 +87,6 @@ class Run:
         reached("pipeline-before-commit")
         self.store.add(entry)
         reached("pipeline-after-commit")
-        self._paths_moved(job)
         self._leave(job)
         reached("pipeline-after-unstage")
         self.summary.indexed.append(str(job.path))
@@ -110,14 +108,6 @@ class Run:
         name = job.id(self.recipe)
         self.store.catalog.unstage(name)
         self.store.catalog.release(name, self.owner)
-
-    def _paths_moved(self, job: Job) -> None:
-        """The media that these paths held before have them no more."""
-        if job.replaces:
-            with self.store.snapshot() as snapshot:
-                before = [media for media in snapshot.media() if media.key in job.replaces]
-            for media in before:
-                drop_paths(media, set(job.paths), self.store)
 
     def _spent(self, seconds: Mapping[str, float]) -> None:
         total = self.summary.stage_seconds

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retriever.crashpoints import reached
 
 from indexer.encoding import Encoded
 from indexer.ports import Probe
+from retriever.crashpoints import reached
 from retriever.types import LABELS_KEPT, Line, MediaKind, Modality, Space, TimeSpan, Tokens, jsonable
 
 

@@ -235,8 +235,9 @@ class Store(Protocol):
         """Take media out; returns how many were there."""
         ...
 
-    def set_paths(self, key: str, paths: Sequence[str]) -> None:
-        """Another set of paths for the same content, at least one; taken from whoever had them, as by `add`.
+    def set_paths(self, paths: Mapping[str, Sequence[str]]) -> None:
+        """Other paths for the same contents, by media key, at least one each, all in one step (two files may have
+        changed places); taken from whoever else had them, as by `add`.
 
         Raises:
             NoSuchMedia: no media has this key.

@@ -25,7 +25,7 @@ from retriever.types import (
     Vector,
 )
 
-DIMENSION = 32
+DIMENSION = 16
 COLOURS = {
     "red": (255, 0, 0),
     "green": (0, 255, 0),

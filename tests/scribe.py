@@ -6,21 +6,31 @@ process id, and its exit code when it has ended.
 
 once      do all changes, and end
 forever   do them again and again
+replace   replace two media again and again, one by its key and one by its path
+hold      take the lock, say so with a file, and keep it
+look      search as somebody who may not write, and be refused when trying to
 upgrade   bring the library to the format that the newest migration makes
 """
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 
-from libraries import HEARD, SEEN, entry
+from libraries import HEARD, SEEN, directions, entry
 
+from retriever.errors import StoreUnavailable
 from retriever.ports import Store
 from retriever.stores import _ann, _format, local
-from retriever.types import Metadata
+from retriever.stores._lock import CommitLock, Work
+from retriever.types import Entry, Metadata
 
+NOBODY = 65534
 _ann.FLAT_UP_TO = 8
 """So that these small libraries have indexes, too."""
 
@@ -40,7 +50,7 @@ CHANGES: tuple[Change, ...] = (
     lambda store: store.refresh(),
     adds("a", 1),
     lambda store: store.set_metadata("b", Metadata(title="renamed")),
-    lambda store: store.set_paths("b", ["/3"]),
+    lambda store: store.set_paths({"b": ["/3"]}),
     adds("d", 0, ("/3",)),  # takes b's last path
     lambda store: store.delete(["c", "nobody"]),
     lambda store: store.compact(),
@@ -61,12 +71,47 @@ def with_another_migration() -> None:
     _format.migrations = lambda: newest  # type: ignore[assignment]
 
 
+def replaced_by_key(version: int) -> Entry:
+    return entry("same", version)
+
+
+def replaced_by_path(version: int) -> Entry:
+    return entry(f"v{version}", version, paths=["/same"])
+
+
+def look(folder: Path) -> None:
+    if os.geteuid() == 0:
+        os.setuid(NOBODY)
+    store = local.build(folder, create=False)
+    with store.snapshot() as snapshot:
+        assert len(snapshot.nearest(directions(1, 0), SEEN.id, 10)[0]) == len(snapshot.numbers()) > 0
+    for change in (partial(store.add, entry("z")), partial(store.catalog.set_recipe, "r", ""), store.compact):
+        try:
+            change()
+        except StoreUnavailable:
+            continue
+        raise AssertionError(f"{change} changed a library that cannot be written")
+
+
 def main(folder: str, how: str) -> None:
+    if how == "hold":
+        with CommitLock(Path(folder) / "lock").held(Work("holding", 1)):
+            (Path(folder) / "held").touch()
+            signal.pause()
+    if how == "look":
+        look(Path(folder))
+        return
     if how == "upgrade":
         with_another_migration()
         _format.upgrade(Path(folder))
         return
     store = local.build(Path(folder))
+    if how == "replace":
+        for version in count():
+            store.add(replaced_by_key(version))
+            store.add(replaced_by_path(version))
+            if version % 10 == 9:
+                store.compact()
     store.catalog.set_recipe("r1", "{}")
     carry_out(store)
     while how == "forever":
@@ -80,12 +125,49 @@ def serve() -> None:
         child = os.fork()
         if not child:
             os.environ["REELSEEK_CRASH_AT"] = crash_at
-            main(folder, how)
-            os._exit(0)
+            status = 1
+            try:
+                main(folder, how)
+                status = 0
+            finally:
+                os._exit(status)
         sys.stdout.write(f"{child}\n")
         sys.stdout.flush()
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
         sys.stdout.flush()
+
+
+class Scribe:
+    """The other end: a process of this file, and the child that it forked last."""
+
+    def __init__(self) -> None:
+        tests = Path(__file__).parent
+        places = os.pathsep.join([str(tests.parent), str(tests)])
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            env={**os.environ, "PYTHONPATH": places},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, folder: Path, how: str = "once", crash_at: str = "") -> int:
+        """Fork a child; returns its process id."""
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps([str(folder), how, crash_at]) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def wait(self) -> int:
+        """The exit code of the child."""
+        return self._answer()
+
+    def _answer(self) -> int:
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.communicate(timeout=60)
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def take_paths(catalog: sqlite3.Connection, number: int, paths: Sequence[str]) -
     """These are the paths of a media from now on.  A path names one media: another that had one of them loses it,
     and goes with its last."""
     wanted = [packed(path) for path in dict.fromkeys(paths)]
-    catalog.execute("DELETE FROM path WHERE media = ?", (number,))
+    drop_paths(catalog, number)
     robbed = {
         row[0]
         for path in wanted
@@ -224,6 +224,11 @@ def take_paths(catalog: sqlite3.Connection, number: int, paths: Sequence[str]) -
             redigest(catalog, other)
         else:
             bury(catalog, other)
+
+
+def drop_paths(catalog: sqlite3.Connection, number: int) -> None:
+    """Take all paths from a media, which gets others in the same transaction."""
+    catalog.execute("DELETE FROM path WHERE media = ?", (number,))
 
 
 def paths_of(catalog: sqlite3.Connection, number: int) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ Everything here is the same for files and for buffers; `local` and `memory` brin
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -85,23 +86,31 @@ class Writer:
             reached("store-delete-committed")
         return len(found)
 
-    def set_paths(self, key: str, paths: Sequence[str]) -> None:
-        if not paths:
-            raise ValueError(f"{key} would have no path left: delete it instead")
-        with self._amending(key) as (catalog, number):
-            _ledger.take_paths(catalog, number, paths)
+    def set_paths(self, paths: Mapping[str, Sequence[str]]) -> None:
+        bare = sorted(key for key, own in paths.items() if not own)
+        if bare:
+            raise ValueError(f"{', '.join(bare)} would have no path left: delete it instead")
+        given = Counter(path for own in paths.values() for path in set(own))
+        if doubled := sorted(path for path, times in given.items() if times > 1):
+            raise ValueError(f"{doubled[0]} is given to two media: a path names one")
+        with self._amending(list(paths)) as (catalog, numbers):
+            for number in numbers:
+                _ledger.drop_paths(catalog, number)
+            for number, own in zip(numbers, paths.values(), strict=True):
+                _ledger.take_paths(catalog, number, own)
 
     def set_metadata(self, key: str, metadata: Metadata) -> None:
-        with self._amending(key) as (catalog, number):
-            _ledger.describe(catalog, number, metadata)
+        with self._amending([key]) as (catalog, numbers):
+            _ledger.describe(catalog, numbers[0], metadata)
 
     @contextmanager
-    def _amending(self, key: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+    def _amending(self, keys: Sequence[str]) -> Iterator[tuple[sqlite3.Connection, list[int]]]:
         with translated(self.database.place), self.lock.held(COMMIT):
             with self.database.writing() as catalog:
-                number = _ledger.number_of(catalog, key)
-                yield catalog, number
-                _ledger.redigest(catalog, number)
+                numbers = [_ledger.number_of(catalog, key) for key in keys]
+                yield catalog, numbers
+                for number in numbers:
+                    _ledger.redigest(catalog, number)
                 reached("store-amend-written")
             reached("store-amend-committed")
 

@@ -271,17 +271,17 @@ def test_a_snapshot_that_is_over_answers_no_more(store: Store) -> None:
 
 def test_paths_and_metadata_can_change(store: Store) -> None:
     store.add(entry("a", paths=["/one.mp4", "/two.mp4"]))
-    store.set_paths("a", ["/three.mp4", "/one.mp4"])
+    store.set_paths({"a": ["/three.mp4", "/one.mp4"]})
     said = Metadata("A title", ("x", "y"), "2026-11-22T10:00:00+01:00", "user", "holidays")
     store.set_metadata("a", said)
     with store.snapshot() as snapshot:
         (media,) = snapshot.media()
     assert media == replace(entry("a").media, paths=("/three.mp4", "/one.mp4"), metadata=said)
-    for change in (partial(store.set_paths, "nobody", ["/x"]), partial(store.set_metadata, "nobody", said)):
+    for change in (partial(store.set_paths, {"nobody": ["/x"]}), partial(store.set_metadata, "nobody", said)):
         with pytest.raises(NoSuchMedia, match="nobody"):
             change()
     with pytest.raises(ValueError, match="delete"):
-        store.set_paths("a", [])
+        store.set_paths({"a": []})
 
 
 def test_a_path_names_one_media(store: Store) -> None:
@@ -291,7 +291,12 @@ def test_a_path_names_one_media(store: Store) -> None:
     with store.snapshot() as snapshot:
         assert {media.key: media.paths for media in snapshot.media()} == {"a": ("/2", "/3"), "c": ("/1", "/4")}
         assert [media.key for media in snapshot.media()] == ["c", "a"]
-    store.set_paths("a", ["/1", "/4"])
+    store.set_paths({"a": ["/1"], "c": ["/2", "/4"]})  # two files changed places
+    with store.snapshot() as snapshot:
+        assert {media.key: media.paths for media in snapshot.media()} == {"a": ("/1",), "c": ("/2", "/4")}
+    with pytest.raises(ValueError, match="two media"):
+        store.set_paths({"a": ["/7"], "c": ["/7"]})
+    store.set_paths({"a": ["/2", "/4"]})
     with store.snapshot() as snapshot:
         assert keys(snapshot) == ["a"]
 

@@ -1,12 +1,13 @@
 """Indexes with encoders that need no weights, in a process of its own, so that a test can kill it.
 
-    python index_child.py LIBRARY PATH...
+python index_child.py LIBRARY PATH...
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# The checkout before the tests: their folders mirror the packages' names.
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import fakes
 

@@ -1,0 +1,293 @@
+"""From files to a library, with decoder children, without weights."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fakes
+import pytest
+from libraries import contents
+from reels import write_reel
+
+from indexer import pipeline, sources
+from indexer.encoding import Encoders
+from indexer.events import Committed, Event, SetAside, Summary, Warned
+from indexer.executors import local as executor
+from indexer.plan import NO_SOUND
+from indexer.recipe import Recipe
+from indexer.run import Run
+from indexer.segmenters import fixed
+from retriever import processes
+from retriever.errors import SpaceMismatch, WrongRecipe
+from retriever.ports import Store
+from retriever.stores import memory
+from retriever.types import Media, Metadata, Modality, Pictures, Times, Tokens
+
+RECIPE = Recipe("fake", vision=("colours",), sampling="fixed(2)", pages="fixed(1)", chapter=4.0)
+
+
+class House:
+    """A library in memory, a folder of clips, and what the last run said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store: Store = memory.build(folder / "lib")
+        self.said: list[Event] = []
+        self.recipe = RECIPE
+        self.encoders = Encoders(
+            fakes.HashingSentences(),
+            {"colours": fakes.Colours()},
+            {"loudness": fakes.Loudness()},
+            {"nospeech": fakes.NoSpeech()},
+            {"subtitles": fakes.Subtitles()},
+        )
+
+    def index(self, *paths: Path, prune: bool = False, metadata: Metadata | None = None, owner: str = "") -> Summary:
+        self.said = []
+        run = Run(
+            self.recipe,
+            self.encoders,
+            self.store,
+            fixed.build(),
+            owner or processes.me(),
+            self.said.append,
+            limit_s=3.0,
+        )
+        named = paths or (self.folder,)
+        wanted = sources.found(named, metadata)
+        return pipeline.index(wanted, run, executor.build(), named if prune else [])
+
+    def media(self) -> list[Media]:
+        with self.store.snapshot() as snapshot:
+            return list(snapshot.media())
+
+    def generation(self) -> str:
+        with self.store.snapshot() as snapshot:
+            return snapshot.generation
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.store.close()
+
+
+def test_what_is_indexed_is_found_with_all_its_modalities(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red", "blue", "green")
+    summary = house.index()
+    assert summary.indexed == [str(clip)]
+    (media,) = house.media()
+    assert (media.duration, media.width, media.height, media.missing) == (9.0, 64, 48, {})
+    with house.store.snapshot() as snapshot:
+        view = fakes.HashingSentences().encode(["blue"])
+        (space,) = [key for key, space in snapshot.spaces.items() if space.modality is Modality.VISION]
+        (ranking,) = snapshot.nearest(view, space, 10)
+        tokens = snapshot.tokens(ranking.segments[:1], space)
+        best = (tokens.rows.astype("f4") @ view[0]).argmax()
+        assert 3.0 <= tokens.spans[best].mean() < 6.0
+        assert tokens.labels[best][0] == "blue"
+        assert snapshot.counts()["lines"] > 0
+
+
+def test_a_second_run_does_nothing(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    house.index()
+    before = house.generation()
+    again = house.index()
+    assert (again.indexed, again.unchanged, again.frames) == ([], 1, 0)
+    assert house.generation() == before
+
+
+def test_two_paths_of_one_content_are_one_media(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    write_reel(house.folder / "b.synthetic", "red")
+    house.index()
+    (media,) = house.media()
+    assert [Path(path).name for path in media.paths] == ["a.synthetic", "b.synthetic"]
+
+
+def test_a_renamed_file_is_known_again_and_not_decoded(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+    house.index()
+    clip.rename(house.folder / "z.synthetic")
+    summary = house.index()
+    assert (summary.renamed, summary.frames) == ([str(house.folder / "z.synthetic")], 0)
+    assert [media.path for media in house.media()] == [str(house.folder / "z.synthetic")]
+
+
+def test_a_changed_file_takes_the_place_of_what_it_was(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+    house.index()
+    write_reel(clip, "blue", "green")
+    assert house.index().indexed == [str(clip)]
+    (media,) = house.media()
+    assert (media.paths, media.duration) == ((str(clip),), 6.0)
+
+
+def test_two_files_that_change_places_keep_their_media(house: House) -> None:
+    one, two = house.folder / "a.synthetic", house.folder / "b.synthetic"
+    write_reel(one, "red"), write_reel(two, "blue", "green")
+    house.index()
+    before = {media.key: media.path for media in house.media()}
+    one.rename(house.folder / "c"), two.rename(one), (house.folder / "c").rename(two)
+    summary = house.index()
+    assert summary.frames == 0
+    after = {media.key: media.paths for media in house.media()}
+    assert after == {key: ((str(two),) if path == str(one) else (str(one),)) for key, path in before.items()}
+
+
+def test_what_is_gone_goes_only_when_that_is_asked_for(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    gone = write_reel(house.folder / "b.synthetic", "blue")
+    house.index()
+    gone.unlink()
+    house.index()
+    assert len(house.media()) == 2
+    assert len(house.index(prune=True).pruned) == 1
+    assert [Path(media.path).name for media in house.media()] == ["a.synthetic"]
+
+
+def test_pruning_one_folder_leaves_the_others_alone(house: House) -> None:
+    far = write_reel(house.folder / "far" / "a.synthetic", "red")
+    write_reel(house.folder / "near" / "b.synthetic", "blue")
+    house.index()
+    far.unlink()
+    assert house.index(house.folder / "near", prune=True).pruned == []
+    assert len(house.media()) == 2
+
+
+def test_bad_files_are_set_aside_and_the_rest_is_indexed(house: House) -> None:
+    good = write_reel(house.folder / "good.synthetic", "red", "blue")
+    write_reel(house.folder / "crash.synthetic", "red", crash_at=1)
+    write_reel(house.folder / "hang.synthetic", "red", hang_at=1)
+    (house.folder / "empty.mp4").write_bytes(b"")
+    (house.folder / "letter.mp4").write_text("Dear Sir")
+    summary = house.index()
+    assert summary.indexed == [str(good)]
+    assert not summary.failed_all
+    reasons = {Path(path).name: reason for path, reason in summary.quarantined.items()}
+    assert set(reasons) == {"crash.synthetic", "hang.synthetic", "empty.mp4", "letter.mp4"}
+    assert "died" in reasons["crash.synthetic"]
+    assert "no answer in 3 s" in reasons["hang.synthetic"]
+    assert "empty" in reasons["empty.mp4"]
+    assert {Path(entry.path).name for entry in house.store.catalog.quarantined()} == set(reasons)
+    assert sum(isinstance(event, SetAside) for event in house.said) == 4
+    assert house.store.catalog.staged() == []
+    assert house.store.catalog.leased() == {}
+
+
+def test_a_quarantined_file_is_tried_again_only_when_it_changed(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red", crash_at=1)
+    assert house.index().failed_all
+    assert "died" in house.index().quarantined[str(clip)]
+    write_reel(clip, "red")
+    assert house.index().indexed == [str(clip)]
+    assert house.store.catalog.quarantined() == []
+
+
+def test_a_missing_modality_is_said_and_made_up_for_later(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red", tone=False)
+    whole = house.encoders
+    house.encoders = replace(whole, text={}, missing={Modality.TEXT: "rapidocr needs its weights"})
+    house.index()
+    assert any(isinstance(event, Warned) and "rapidocr needs its weights" in event.message for event in house.said)
+    (media,) = house.media()
+    assert media.missing == {"text": "rapidocr needs its weights", "sound": NO_SOUND, "speech": NO_SOUND}
+    assert house.index().unchanged == 1
+    house.encoders = whole
+    assert len(house.index().indexed) == 1
+    assert "text" not in house.media()[0].missing
+
+
+def test_another_recipe_and_other_weights_are_refused_before_anything_is_decoded(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    house.index()
+    house.recipe = replace(RECIPE, representatives=9)
+    with pytest.raises(WrongRecipe, match="another --library"):
+        house.index()
+    house.recipe = RECIPE
+    other = fakes.Colours()
+    other.space = replace(other.space, media_side="colours:2")
+    house.encoders = replace(house.encoders, vision={"colours": other})
+    with pytest.raises(SpaceMismatch, match="colours→hashing"):
+        house.index()
+
+
+def test_metadata_is_kept_joined_and_changed_without_decoding(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+    house.index(metadata=Metadata(title="First", tags=("x",)))
+    summary = house.index(clip, metadata=Metadata(tags=("y",)))
+    assert summary.frames == 0
+    assert house.media()[0].metadata == Metadata(title="First", tags=("x", "y"))
+    house.index()
+    assert house.media()[0].metadata == Metadata(title="First", tags=("x", "y"))
+
+
+def test_a_file_that_another_process_is_at_is_left_to_it(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    house.store.catalog.lease(f"{house_key(house)}-{RECIPE.digest[:8]}", "elsewhere:1:1", 60)
+    summary = house.index()
+    assert (summary.indexed, summary.quarantined) == ([], {})
+    assert any(isinstance(event, Warned) and "elsewhere:1:1" in event.message for event in house.said)
+
+
+def house_key(house: House) -> str:
+    from indexer.plan import key_of
+
+    return key_of(house.folder / "a.synthetic")
+
+
+def test_an_encoder_that_chokes_on_one_file_costs_that_file_only(house: House) -> None:
+    class Choking(fakes.Colours):
+        def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
+            if (frames[:, 0, 0] == (0, 255, 0)).all(axis=1).any():
+                raise RuntimeError("no green today")
+            return super().encode_frames(frames, spans)
+
+    for colour in ("red", "green", "blue", "white"):
+        write_reel(house.folder / f"{colour}.synthetic", colour)
+    house.encoders = replace(house.encoders, vision={"colours": Choking()})
+    summary = house.index()
+    assert sorted(Path(path).stem for path in summary.indexed) == ["blue", "red", "white"]
+    assert "no green today" in summary.quarantined[str(house.folder / "green.synthetic")]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_committed(house: House) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+
+    class Meddling(fakes.Colours):
+        def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
+            os.utime(clip, ns=(1, 1))
+            return super().encode_frames(frames, spans)
+
+    house.encoders = replace(house.encoders, vision={"colours": Meddling()})
+    assert "changed while" in house.index().quarantined[str(clip)]
+    assert house.media() == []
+
+
+def test_one_file_after_the_other_and_all_at_once_give_the_same(house: House, tmp_path: Path) -> None:
+    clips = [
+        write_reel(house.folder / f"{n}.synthetic", *colours)
+        for n, colours in enumerate([("red", "blue"), ("green",), ("white", "black", "red"), ("blue", "green")])
+    ]
+    for clip in clips:
+        house.index(clip)
+    together = House(tmp_path)
+    together.index(*reversed(clips))
+    with house.store.snapshot() as one, together.store.snapshot() as other:
+        assert one.generation == other.generation
+        assert contents(one)["media"] == contents(other)["media"]
+    together.store.close()
+
+
+def test_every_commit_is_told_once(house: House) -> None:
+    for colour in ("red", "green", "blue"):
+        write_reel(house.folder / f"{colour}.synthetic", colour)
+    house.index()
+    assert sorted(Path(event.path).stem for event in house.said if isinstance(event, Committed)) == [
+        "blue",
+        "green",
+        "red",
+    ]
