@@ -1,14 +1,14 @@
 """Words as they are compared: how a line or a question is cut, folded and stemmed.
 
 A *form* is a word without case, accents and apostrophes; a *stem* is a form without its English inflection.  Terms
-match by stem, quoted phrases by form.  Text read off a screen loses spaces (SHOPPERSDRUGMART), so a long word of it
-may hold several words of a question: `words_inside` says which.
+match by stem, quoted phrases by form.  Text read off a screen loses spaces, and gets them back first (`spacing`).
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from retriever import spacing
 from retriever.stemming import stem
 from retriever.types import Modality, WordQuery
 
@@ -26,11 +26,8 @@ FUNCTION_WORDS = frozenset(
 """English words that say how others hang together.  They carry no topic, and a small library has too few lines to show
 that by counting, so a question counts them only if it has nothing else."""
 
-JOINED_FROM = 7
-"""Letters from which a word on screen may be several that lost their space."""
-
-_LINKS = ("", "of", "the", "and", "for", "to", "in", "on", "at")
-"""What may stand between two terms of one joined word, since a question's terms come without function words."""
+_MOST_JOINED = 3
+"""Neighbouring terms that may be written as one word."""
 
 _UNSPACED = r"\u3040-\u30ff\u3400-\u9fff"
 """Kana and Han, written without spaces."""
@@ -44,81 +41,61 @@ def forms(text: str) -> list[str]:
     return [form for form, _, _ in _cut(unicodedata.normalize("NFKC", text))]
 
 
+def line_forms(text: str, modality: Modality) -> tuple[list[str], list[str]]:
+    """The words of a line in order; and those that, on screen, were split because they had lost their spaces."""
+    running: list[str] = []
+    joined: list[str] = []
+    for form in forms(text):
+        pieces = spacing.split(form) if modality is Modality.TEXT else ()
+        running.extend(pieces or [form])
+        joined.extend([form] if pieces else [])
+    return running, joined
+
+
+def term_stems(terms: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Stem of each term → the stems that answer it: its own, and neighbours written as one (ice cream, icecream)."""
+    found: dict[str, list[str]] = {stem(term): [stem(term)] for term in terms}
+    for size in range(2, _MOST_JOINED + 1):
+        for place in range(len(terms) - size + 1):
+            run = terms[place : place + size]
+            for term in run:
+                found[stem(term)].append(stem("".join(run)))
+    return {term: tuple(dict.fromkeys(stems)) for term, stems in found.items()}
+
+
 def query_words(text: str) -> WordQuery:
     """A question's terms and its "quoted phrases".  A quote that is not closed is an ordinary character."""
-    phrases = tuple(dict.fromkeys(tuple(forms("".join(quoted))) for quoted in _QUOTED.findall(text)))
+    quoted = (tuple(forms("".join(groups))) for groups in _QUOTED.findall(text))
+    phrases = tuple(dict.fromkeys(phrase for phrase in quoted if phrase))
     rest = list(dict.fromkeys(forms(_QUOTED.sub(" ", text))))
-    phrases = tuple(phrase for phrase in phrases if phrase)
     topical = [form for form in rest if form not in FUNCTION_WORDS]
     return WordQuery(tuple(topical if topical or phrases else rest), phrases)
 
 
-def matched(words: WordQuery, text: str, modality: Modality = Modality.TEXT) -> tuple[str, ...]:
+def matched(words: WordQuery, text: str, modality: Modality) -> tuple[str, ...]:
     """The words of a line that answer a question, as they stand there, in order, each once."""
     line = unicodedata.normalize("NFKC", text)
-    cut = list(_cut(line))
-    stems = {stem(term) for term in words.terms}
-    hits = set()
-    for place, (form, _, _) in enumerate(cut):
-        if stem(form) in stems or (modality is Modality.TEXT and words_inside(words.terms, stem(form))):
-            hits.add(place)
-    line_forms = [form for form, _, _ in cut]
+    answers = {answer for stems in term_stems(words.terms).values() for answer in stems}
+    as_one = {"".join(phrase) for phrase in words.phrases}
+    running: list[tuple[str, int]] = []  # each form with the number of the word that it stands in
+    as_written: list[str] = []
+    hits: set[int] = set()
+    for number, (form, start, end) in enumerate(_cut(line)):
+        pieces, joined = line_forms(form, modality)
+        as_written.append(line[start:end])
+        running += [(piece, number) for piece in pieces]
+        if any(stem(one) in answers or one in as_one for one in (*pieces, *joined)):
+            hits.add(number)
     for phrase in words.phrases:
-        for place in range(len(cut) - len(phrase) + 1):
-            if tuple(line_forms[place : place + len(phrase)]) == phrase:
-                hits.update(range(place, place + len(phrase)))
-        if modality is Modality.TEXT:
-            hits.update(place for place, form in enumerate(line_forms) if phrase_inside(phrase, stem(form)))
-    return tuple(dict.fromkeys(line[cut[place][1] : cut[place][2]] for place in sorted(hits)))
+        for place in phrase_places(phrase, [form for form, _ in running]):
+            hits.update(number for _, number in running[place : place + len(phrase)])
+    return tuple(dict.fromkeys(as_written[number] for number in sorted(hits)))
 
 
-def words_inside(terms: tuple[str, ...], joined: str) -> frozenset[str]:
-    """Which terms a word holds that may have lost its spaces.
-
-    Chance finds short words in long ones (art in heart), so a term counts only in good company: two or more side by
-    side (function words may stand between) that make up seven letters; or alone as the beginning (five letters of ten)
-    or the end (six of twelve), where a word boundary is certain.
-    """
-    if len(joined) < JOINED_FROM:
-        return frozenset()
-    able = {form: term for term in terms for form in (term, stem(term)) if len(form) > 2 and form in joined}
-    found: set[str] = set()
-    for start in range(len(joined)):
-        chain = _chain(joined, start, able)
-        held = [able[piece] for piece in chain if piece in able]
-        if (len(set(held)) > 1 and _letters(chain) >= JOINED_FROM) or (held and _alone(joined, start, chain[0])):
-            found.update(held)
-    return frozenset(found)
-
-
-def phrase_inside(phrase: tuple[str, ...], joined: str) -> bool:
-    """Whether a word that may have lost its spaces holds a phrase of several words."""
-    together = "".join(phrase)
-    return len(phrase) > 1 and len(together) >= JOINED_FROM and (together in joined or stem(together) in joined)
-
-
-def _alone(joined: str, start: int, piece: str) -> bool:
-    if start == 0:
-        return len(piece) >= 5 and len(joined) >= 10 and len(joined) - len(piece) >= 3
-    return start + len(piece) == len(joined) and len(piece) >= 6 and len(joined) >= 12
-
-
-def _chain(joined: str, start: int, able: dict[str, str]) -> list[str]:
-    """The terms side by side from `start` on, with what joins them, that reach farthest."""
-    best: list[str] = []
-    for piece in able:
-        if joined.startswith(piece, start):
-            end = start + len(piece)
-            for link in _LINKS:
-                if joined.startswith(link, end):
-                    rest = _chain(joined, end + len(link), able)
-                    chain = [piece, link, *rest] if rest else [piece]
-                    best = max(best, chain, key=_letters)
-    return best
-
-
-def _letters(pieces: list[str]) -> int:
-    return sum(map(len, pieces))
+def phrase_places(phrase: tuple[str, ...], running: Sequence[str]) -> list[int]:
+    """Where a phrase begins in a run of forms."""
+    places = range(len(running) - len(phrase) + 1)
+    return [place for place in places if tuple(running[place : place + len(phrase)]) == phrase]
 
 
 def _cut(line: str) -> Iterator[tuple[str, int, int]]:

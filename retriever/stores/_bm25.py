@@ -1,0 +1,159 @@
+"""BM25 over the words of a library, as in Robertson & Zaragoza (2009), eq. 3.15, the rarity of a word kept positive:
+
+    Σ_w  log(1 + (N - n_w + ½) / (n_w + ½)) · f_w (k1 + 1) / (f_w + k1 (1 - b + b · length / mean length))
+
+f_w counts a term's stems in the document (`words.term_stems`), and n_w the documents that hold one of them.  A quoted
+phrase counts where it stands word for word, and weighs as much as its words together.
+
+A question's rare words choose at most 5,000 documents; its common words only score those.  So a sentence full of
+common words costs a few milliseconds over a million lines, and a filter takes room from nobody.
+"""
+
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retriever.stemming import stem
+from retriever.stores import _postings
+from retriever.stores._postings import Entries, Postings
+from retriever.types import Floats, Ids, Modality, Ranking, WordQuery
+from retriever.words import phrase_places, term_stems
+
+K1 = 1.2
+"""How soon more of the same word counts less; 1.2 to 2 is usual."""
+B = 0.75
+"""How much a long document is held back; ½ to 0.8 is usual."""
+CANDIDATES = 5_000
+"""Documents that are scored at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What counts as one, a term or a phrase, with the documents that hold it."""
+
+    name: str
+    postings: Postings
+    weight: float
+
+
+class Search:
+    """One question to one modality, at one state of the catalog."""
+
+    def __init__(self, connection: sqlite3.Connection, modality: Modality, allowed: NDArray[np.bool_] | None) -> None:
+        self._connection, self._modality, self._allowed = connection, modality, allowed
+        query = "SELECT documents, length FROM word_totals WHERE modality = ?"
+        row = connection.execute(query, (modality.value,)).fetchone() or (0, 0)
+        self._documents: int = row[0]
+        self._mean_length: float = row[1] / max(1, row[0])
+
+    def best(self, words: WordQuery, depth: int) -> Ranking:
+        """The `depth` best segments."""
+        rarest_first = sorted(self._terms(words), key=lambda word: (len(word.postings), word.name))
+        found = [*self._phrases(words), *rarest_first]
+        pool = self._candidates(found)
+        total = np.zeros(len(pool))
+        for word in found:
+            place = np.searchsorted(word.postings.segments, pool)
+            place[place == len(word.postings)] = 0
+            held = np.flatnonzero(word.postings.segments[place] == pool)
+            total[held] += self._scores(word.weight, word.postings.entries[place[held]])
+        return _ranking(pool, total.astype(np.float32), depth)
+
+    def _candidates(self, found: Iterable[_Word]) -> Ids:
+        """Rising segments: of each word all that may answer while there is room, and of the last the best."""
+        room = CANDIDATES
+        chosen: list[Ids] = [np.zeros(0, np.int64)]
+        for word in found:
+            able = self._allowed_of(word.postings)
+            if len(able) > room:
+                able = able.at(largest(self._scores(word.weight, able.entries), room))
+            chosen.append(able.segments)
+            room -= len(able)
+            if room <= 0:
+                break
+        pool = np.sort(np.concatenate(chosen))
+        return pool[np.flatnonzero(np.diff(pool, prepend=-1))]
+
+    def _allowed_of(self, postings: Postings) -> Postings:
+        return postings if self._allowed is None else postings.at(self._allowed[postings.segments])
+
+    def _scores(self, weight: float, entries: Entries) -> NDArray[np.float64]:
+        times = entries[:, 1].astype(np.float64)
+        held_back = K1 * (1 - B + B * entries[:, 2] / self._mean_length)
+        scores: NDArray[np.float64] = weight * (K1 + 1) * times / (times + held_back)
+        return scores
+
+    def _terms(self, words: WordQuery) -> Iterator[_Word]:
+        answers = term_stems(words.terms)
+        known = self._numbers(chain.from_iterable(answers.values()))
+        for name, stems in answers.items():
+            postings = _postings.read(self._connection, [known[word] for word in stems if word in known])
+            if len(postings):
+                yield _Word(name, postings, self._rarity(len(postings)))
+
+    def _phrases(self, words: WordQuery) -> Iterator[_Word]:
+        for phrase in words.phrases:
+            parts = [self._read(stem(form)) for form in phrase]
+            postings = self._counted(phrase, self._able(phrase, parts))
+            if len(postings):
+                yield _Word(" ".join(phrase), postings, sum(self._rarity(len(part)) for part in parts))
+
+    def _rarity(self, documents: int) -> float:
+        return math.log(1 + (self._documents - documents + 0.5) / (documents + 0.5))
+
+    def _numbers(self, stems: Iterable[str]) -> dict[str, int]:
+        """The term of each stem that stands anywhere."""
+        asked = list(dict.fromkeys(stems))
+        query = f"SELECT stem, id FROM word_terms WHERE modality = ? AND stem IN ({','.join('?' * len(asked))})"
+        return dict(self._connection.execute(query, (self._modality.value, *asked)).fetchall())
+
+    def _read(self, word: str) -> Postings:
+        return _postings.read(self._connection, self._numbers([word]).values())
+
+    def _able(self, phrase: tuple[str, ...], parts: Sequence[Postings]) -> Ids:
+        """Rising segments that hold all words of a phrase, or it written as one."""
+        rarest, *others = sorted(parts, key=len)
+        able = self._allowed_of(rarest)
+        for part in others:
+            able = able.at(np.isin(able.segments, part.segments))
+        if len(able) > CANDIDATES:  # all its words are common: where the rarest stands out most
+            able = able.at(largest(self._scores(1.0, able.entries), CANDIDATES))
+        return np.union1d(able.segments, self._allowed_of(self._read(stem("".join(phrase)))).segments)
+
+    def _counted(self, phrase: tuple[str, ...], segments: Ids) -> Postings:
+        kept = []
+        query = "SELECT forms FROM word_documents WHERE segment = ? AND modality = ?"
+        for segment in segments.tolist():
+            forms = self._connection.execute(query, (segment, self._modality.value)).fetchone()[0].split(" ")
+            times = occurrences(phrase, forms)
+            if times:
+                kept.append((segment, times, len(forms)))
+        rows = np.array(kept, np.int64).reshape(-1, 3)
+        return Postings(rows[:, 0], np.minimum(rows, _postings.MOST).astype(np.uint16))
+
+
+def occurrences(phrase: tuple[str, ...], forms: Sequence[str]) -> int:
+    """How often a document's forms hold a phrase."""
+    as_one = "".join(phrase)
+    return len(phrase_places(phrase, forms)) + (forms.count(as_one) if len(phrase) > 1 else 0)
+
+
+def largest(scores: NDArray[np.floating], room: int) -> Ids:
+    """Places of the `room` largest scores, rising; among equals the first."""
+    least = np.partition(scores, len(scores) - room)[len(scores) - room]
+    above = np.flatnonzero(scores > least)
+    equal = np.flatnonzero(scores == least)[: room - len(above)]
+    return np.sort(np.concatenate([above, equal]))
+
+
+def _ranking(segments: Ids, scores: Floats, depth: int) -> Ranking:
+    if len(segments) > depth:
+        kept = largest(scores, depth)
+        segments, scores = segments[kept], scores[kept]
+    order = np.lexsort((segments, -scores))
+    return Ranking(segments[order], scores[order])
