@@ -153,6 +153,17 @@ WHISPER = Card(
     size=2_317 + 75_537_502 + 2_128_466 + 422_309,
 )
 
+VOICE = Card(
+    plugin="whisper",
+    package="faster-whisper",
+    version="1.2.1",
+    module="faster_whisper",
+    licence="MIT (Silero VAD too)",
+    carries="Silero VAD 6, where somebody speaks",
+    files={"assets/silero_vad_v6.onnx": "4cbf549b8326f60f80f2536d9eefeb450a9abe83365a098031c89719f1be17d2"},
+    size=1_245_151,
+)
+
 RAPIDOCR = Card(
     plugin="rapidocr",
     package="rapidocr",
@@ -170,5 +181,5 @@ RAPIDOCR = Card(
     size=9_929_594 + 21_234_383 + 585_532,
 )
 
-CARDS = (CONCEPTS, CLASS_WORDS, SOUNDEVENTS, MINILM, WHISPER, RAPIDOCR)
+CARDS = (CONCEPTS, CLASS_WORDS, SOUNDEVENTS, MINILM, WHISPER, VOICE, RAPIDOCR)
 """All of the offline pack, in the order that people are shown."""
