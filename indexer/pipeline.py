@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from indexer.events import Planned, Summary, Warned
-from indexer.plan import plan, prune, settle
+from indexer.plan import job_key, plan, prune, settle
 from indexer.ports import Executor
 from indexer.run import Run
 from indexer.sources import Source
@@ -29,6 +29,7 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
     began = monotonic()
     _fits(run)
     able = frozenset(space.modality for space in run.encoders.spaces.values())
+    _sweep(run)
     made = plan(sources, run.recipe, run.store, able)
     summary = run.summary
     summary.unchanged, summary.renamed = made.unchanged, made.renamed
@@ -66,3 +67,13 @@ def _fits(run: Run) -> None:
                 f"{space.name} of this library is {other.id}, the weights here make {space.id}: "
                 "install the version that made it, or index into another --library"
             )
+
+
+def _sweep(run: Run) -> None:
+    """Remove the checkpoints of media that were committed just before somebody was killed."""
+    catalog = run.store.catalog
+    with run.store.snapshot() as snapshot:
+        done = {media.key for media in snapshot.media() if media.recipe == run.recipe.digest}
+    for name in catalog.staged():
+        if job_key(name) in done and run.lease(name) is None:
+            run.leave(name)

@@ -37,6 +37,11 @@ class Job:
         return f"{self.key}-{recipe.digest[:8]}"
 
 
+def job_key(name: str) -> str:
+    """The key of the media that the job of this id makes."""
+    return name.partition("-")[0]
+
+
 @dataclass(slots=True)
 class Plan:
     """What a run will do.  Renames and metadata are light, and are done at once by `settle`."""

@@ -58,7 +58,9 @@ class Run:
 
     def take(self, job: Job) -> str | None:
         """Lease a job, or lease it for longer; None, or who has it."""
-        name = job.id(self.recipe)
+        return self.lease(job.id(self.recipe))
+
+    def lease(self, name: str) -> str | None:
         if self.store.catalog.lease(name, self.owner, LEASE_SECONDS):
             return None
         return self.store.catalog.leased().get(name, "another")
@@ -87,7 +89,7 @@ class Run:
         reached("pipeline-before-commit")
         self.store.add(entry)
         reached("pipeline-after-commit")
-        self._leave(job)
+        self.leave(job.id(self.recipe))
         reached("pipeline-after-unstage")
         self.summary.indexed.append(str(job.path))
         self.summary.media_seconds += entry.media.duration
@@ -96,7 +98,7 @@ class Run:
 
     def give_up(self, job: Job, reason: str) -> None:
         """One bad file: into quarantine with it, and on."""
-        self._leave(job)
+        self.leave(job.id(self.recipe))
         self.set_aside(str(job.path), reason)
 
     def set_aside(self, path: str, reason: str) -> None:
@@ -104,8 +106,8 @@ class Run:
         self.summary.quarantined[path] = reason
         self.watch(SetAside(path, reason))
 
-    def _leave(self, job: Job) -> None:
-        name = job.id(self.recipe)
+    def leave(self, name: str) -> None:
+        """A job is over: away with its checkpoints and its lease."""
         self.store.catalog.unstage(name)
         self.store.catalog.release(name, self.owner)
 
