@@ -22,6 +22,7 @@ from retriever.types import (
     TimeSpan,
     Tokens,
     WordQuery,
+    jsonable,
 )
 
 DIMENSION = 16
@@ -171,6 +172,35 @@ def ranked(ranking: Any, place: dict[int, tuple[str, float]]) -> list[tuple[floa
         for number, score in zip(ranking.segments.tolist(), ranking.scores.tolist(), strict=True)
     ]
     return sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
+
+
+def facts(snapshot: Snapshot, queries: Matrix) -> dict[str, Any]:
+    """What a library says of itself and how it answers `queries`, as plain JSON that can be kept for years."""
+    numbers = snapshot.numbers()
+    table = snapshot.segments(numbers)
+    place = {
+        number: f"{media.key}@{start:g}"
+        for number, media, start in zip(
+            numbers.tolist(), snapshot.media_at(table.media), table.spans[:, 0].tolist(), strict=True
+        )
+    }
+    return {
+        "generation": snapshot.generation,
+        "media": [jsonable(media) for media in snapshot.media()],
+        "counts": {name: count for name, count in snapshot.counts().items() if name != "bytes"},
+        "lines": [[line.text for line in lines] for lines in snapshot.lines(numbers)],
+        "labels": {
+            space: [list(names) for names in snapshot.tokens(numbers, space).labels] for space in snapshot.spaces
+        },
+        "nearest": {
+            space: [
+                [[place[int(number)], round(float(score), 3)] for number, score in zip(*pairs, strict=True)]
+                for pairs in ((each.segments, each.scores) for each in snapshot.nearest(queries, space, 5))
+            ]
+            for space in snapshot.spaces
+        },
+        "fox": [place[int(number)] for number in snapshot.matching(WordQuery(("fox",)), Modality.TEXT, 5).segments],
+    }
 
 
 def only(*keys: str) -> Filter:

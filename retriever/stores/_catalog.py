@@ -63,7 +63,8 @@ class Catalog:
             catalog.executemany("DELETE FROM quarantine WHERE path = ?", rows)
 
     def quarantine(self, entry: Quarantined) -> None:
-        row = (packed(entry.path), entry.reason, entry.since, entry.size, entry.mtime_ns)
+        reason = entry.reason.encode("utf-8", "backslashreplace").decode()  # it may quote a path that is not text
+        row = (packed(entry.path), reason, entry.since, entry.size, entry.mtime_ns)
         with self._database.writing() as catalog:
             catalog.execute(
                 "INSERT OR REPLACE INTO quarantine (path, reason, since, size, mtime_ns) VALUES (?, ?, ?, ?, ?)", row

@@ -57,9 +57,14 @@ def connected(catalog: Path, mode: str = "mode=rw") -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    # FULL: a commit is on the disk when COMMIT returns.  In WAL, NORMAL would lose the last ones with the power.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        # FULL: a commit is on the disk when COMMIT returns.  In WAL, NORMAL would lose the last ones with the power.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("SELECT count(*) FROM sqlite_master")  # only now the file is opened
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -73,12 +78,9 @@ def opened(catalog: Path) -> sqlite3.Connection:
     unchanging = [] if log.exists() and log.stat().st_size else ["immutable=1"]
     modes = ["mode=rw", "mode=ro", *unchanging]
     for mode in modes:
-        connection = connected(catalog, mode)
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master")
-            return connection
+            return connected(catalog, mode)
         except sqlite3.OperationalError as error:
-            connection.close()
             if mode == modes[-1] or error.sqlite_errorcode & 0xFF not in _UNOPENED:
                 raise
     raise AssertionError("the last mode either opens or raises")

@@ -1,5 +1,6 @@
 """Columns as files: appended, synced, mapped by readers, and swept away when their epoch is over."""
 
+import mmap
 import os
 import re
 import socket
@@ -115,7 +116,9 @@ class Files:
         if not column.bytes:
             return np.zeros(shape, column.dtype)
         try:
-            return np.asarray(np.memmap(self._folder / column.name, column.dtype, "r", shape=shape))
+            with (self._folder / column.name).open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), column.bytes, access=mmap.ACCESS_READ)
+            return np.frombuffer(mapped, column.dtype).reshape(shape)
         except (OSError, ValueError) as error:
             raise StoreUnavailable(
                 f"{self._folder / column.name} should have {column.bytes:,} bytes and cannot be read ({error}): "

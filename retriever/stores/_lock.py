@@ -115,7 +115,7 @@ class Leases:
         nothing can be written, nobody removes anything either, and the lease is one on `/dev/null`."""
         path = self._folder / str(epoch)
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = self._opened(path)
         except OSError:
             file = os.open(path if path.exists() else os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         if _flocked(file, fcntl.LOCK_SH):
@@ -127,7 +127,7 @@ class Leases:
     def ended(self, epoch: int) -> Iterator[bool]:
         """Whether nobody reads this epoch; if so, nobody begins to within the block, and the lease file goes."""
         path = self._folder / str(epoch)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = self._opened(path)
         try:
             free = _flocked(file, fcntl.LOCK_EX)
             yield free
@@ -138,4 +138,8 @@ class Leases:
 
     def epochs(self) -> list[int]:
         """Epochs that have a lease file, held or not."""
-        return sorted(int(file.name) for file in self._folder.iterdir() if file.name.isdigit())
+        return sorted(int(file.name) for file in self._folder.glob("*") if file.name.isdigit())
+
+    def _opened(self, path: Path) -> int:
+        self._folder.mkdir(exist_ok=True)  # whoever copies a library may leave out a folder without files
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

@@ -129,6 +129,8 @@ class LocalStore(Writer):
 
     def compact(self) -> None:
         _compaction.compact(self.database, self.columns, self.lock)
+        with self._guard:
+            self._view = None  # what it has mapped may be gone from the folder, but not from the disk
         self.refresh()
 
     def refresh(self) -> None:
@@ -138,7 +140,7 @@ class LocalStore(Writer):
             for space in view.spaces:
                 vectors = view.rows(space, "vectors")
                 name, covered = view.indexes.get(space, ("", 0))
-                if not (self._folder / name).is_file():
+                if self._index(name) is None:  # deleted, or it cannot be read
                     covered = 0
                 if _ann.worthwhile(len(vectors) - covered):
                     new = Column(index_name(space, epoch, len(vectors)), space, "index", len(vectors))

@@ -305,11 +305,13 @@ def test_a_path_need_not_be_text(store: Store) -> None:
     path = b"/clips/caf\xe9.mp4".decode("utf-8", "surrogateescape")
     store.add(entry("a", paths=[path]))
     store.catalog.remember(path, FileStat(1, 2, 2**64 - 1, "a"))
-    store.catalog.quarantine(Quarantined(path, "broken", 1.0, 2, 3))
+    store.catalog.quarantine(Quarantined(path, f"{path} is empty", 1.0, 2, 3))
     with store.snapshot() as snapshot:
         assert snapshot.media(Filter(path="*caf*"))[0].path == path
     assert store.catalog.stat(path) == FileStat(1, 2, 2**64 - 1, "a")
-    assert store.catalog.quarantined()[0].path == path
+    (shut,) = store.catalog.quarantined()
+    assert shut.path == path
+    assert shut.reason == r"/clips/caf\udce9.mp4 is empty"
 
 
 # ------------------------------------------------------------------------------------------------------- searching

@@ -1,20 +1,16 @@
 """Kill a writer anywhere: what was committed is there, what was not never was, and doing it again ends the same."""
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scribe
 from libraries import contents, entry
+from scribe import Scribe
 
 from retriever.crashpoints import POINTS
 from retriever.ports import Store
@@ -23,51 +19,6 @@ from retriever.stores import _format, local, memory
 ROOT = Path(__file__).parents[3]
 CRASHES = [point for point in POINTS if point.startswith("store-") and "upgrade" not in point]
 KILLS = 20
-
-
-class Scribe:
-    """The process of `tests/scribe.py`, and the child that it forked last."""
-
-    def __init__(self) -> None:
-        places = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "scribe.py")],
-            env={**os.environ, "PYTHONPATH": places},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self, folder: Path, how: str = "once", crash_at: str = "") -> int:
-        """Fork a child; returns its process id."""
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps([str(folder), how, crash_at]) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def wait(self) -> int:
-        """The exit code of the child."""
-        return self._answer()
-
-    def _answer(self) -> int:
-        assert self.process.stdout
-        return int(self.process.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def scribe_process() -> Iterator[Scribe]:
-    made = Scribe()
-    yield made
-    made.process.communicate(timeout=60)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A place for a library: in memory where there is such a place, since a kill asks nothing of a disk."""
-    memory_disk = Path("/dev/shm")
-    place = memory_disk if os.access(memory_disk, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=place) as made:
-        yield Path(made) / "library"
 
 
 def held(store: Store) -> dict[str, Any]:

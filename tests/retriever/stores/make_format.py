@@ -1,0 +1,61 @@
+"""Make the small library of the current format that later versions must still be able to bring up to date.
+
+python tests/retriever/stores/make_format.py      writes format<N>/library.tar.gz and format<N>/expected.json
+
+Run once for each format, by the last commit that writes it; what it wrote is never made again.
+"""
+
+import json
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
+
+from libraries import directions, entry, facts  # noqa: E402
+
+from retriever.stores import _format, local  # noqa: E402
+from retriever.types import FileStat, Metadata, Quarantined  # noqa: E402
+
+STAMP = 1_700_000_000
+"""One time for all files in the archive, so that making it again gives the same but for the catalog."""
+
+
+def fill(folder: Path) -> None:
+    """A library with some of everything, dead rows too."""
+    store = local.build(folder)
+    store.catalog.set_recipe("r1", '{"pack": "offline"}')
+    store.add(entry("a", 0, paths=["/clips/a.mp4", "/copies/a.mp4"]))
+    store.add(entry("b", 0))
+    store.add(entry("b", 1, metadata=Metadata("Holidays", ("sea",), "2026-08-01T12:00:00+02:00", "user", "home")))
+    store.add(entry("gone", 2))
+    store.delete(["gone"])
+    store.catalog.remember("/clips/a.mp4", FileStat(1000, 17, 2**63 + 1, "a"))
+    store.catalog.quarantine(Quarantined("/clips/bad.mp4", "it is empty", 5.0, 0, 18))
+    store.close()
+
+
+def stamped(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime, info.uid, info.gid, info.uname, info.gname = STAMP, 0, 0, "", ""
+    return info
+
+
+def main() -> None:
+    made = HERE / f"format{_format.current()}"
+    made.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "library"
+        fill(folder)
+        with tarfile.open(made / "library.tar.gz", "w:gz") as archive:
+            archive.add(folder, "library", filter=stamped)
+        store = local.build(folder)
+        with store.snapshot() as snapshot:
+            page = facts(snapshot, directions(3, 11))
+        store.close()
+    (made / "expected.json").write_text(json.dumps(page, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

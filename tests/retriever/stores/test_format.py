@@ -1,0 +1,128 @@
+"""Formats: made, recognised, refused by name, and brought up to date."""
+
+import json
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import scribe
+from libraries import contents, directions, entry, facts
+
+from retriever.errors import StoreUnavailable, WrongFormat
+from retriever.stores import _format, local
+
+EARLIER = sorted(Path(__file__).parent.glob("format[0-9]*"))
+
+
+@pytest.fixture
+def another_migration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formats go on by one for a while."""
+    monkeypatch.setattr(_format, "migrations", _format.migrations)  # put back after the test
+    scribe.with_another_migration()
+
+
+@pytest.mark.parametrize("stored", EARLIER, ids=lambda folder: folder.name)
+def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> None:
+    with tarfile.open(stored / "library.tar.gz") as archive:
+        archive.extractall(folder.parent, filter="data")
+    held = int(stored.name.removeprefix("format"))
+    if held < _format.current():
+        with pytest.raises(WrongFormat, match="reelseek upgrade"):
+            local.build(folder)
+    assert local.upgrade(folder) == held
+    store = local.build(folder, create=False)
+    with store.snapshot() as snapshot:
+        found = facts(snapshot, directions(3, 11))
+    assert json.loads(json.dumps(found)) == json.loads((stored / "expected.json").read_text())
+    assert store.catalog.recipe() == ("r1", '{"pack": "offline"}')
+    assert store.catalog.stat("/clips/a.mp4")
+    assert [each.path for each in store.catalog.quarantined()] == ["/clips/bad.mp4"]
+    assert local.problems(folder) == []
+    store.add(entry("c"))
+    store.compact()
+    store.close()
+    assert local.problems(folder) == []
+
+
+def test_there_is_a_stored_library_of_this_format() -> None:
+    assert [folder.name for folder in EARLIER] == [f"format{number}" for number, _ in _format.migrations()]
+
+
+@pytest.mark.usefixtures("another_migration")
+def test_an_older_format_is_refused_and_upgraded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = _format.migrations()
+    monkeypatch.setattr(_format, "migrations", lambda: newest[:-1])
+    store = local.build(folder)
+    store.add(entry("a"))
+    with store.snapshot() as snapshot:
+        before = contents(snapshot)
+    store.close()
+    monkeypatch.setattr(_format, "migrations", lambda: newest)
+    with pytest.raises(WrongFormat, match=f"format {len(newest) - 1}.*reads format {len(newest)}.*reelseek upgrade"):
+        local.build(folder)
+    assert local.upgrade(folder) == len(newest) - 1
+    assert local.upgrade(folder) == len(newest)  # nothing to do
+    store = local.build(folder)
+    with store.snapshot() as snapshot:
+        assert contents(snapshot) == before
+    store.close()
+    with closing(sqlite3.connect(folder / f"catalog.sqlite.format{len(newest) - 1}")) as saved:
+        assert saved.execute("PRAGMA user_version").fetchone() == (len(newest) - 1,)
+        assert saved.execute("SELECT count(*) FROM media").fetchone() == (1,)
+
+
+def test_a_newer_format_is_refused_with_the_version_that_made_it(folder: Path) -> None:
+    local.build(folder).close()
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("UPDATE library SET made_by = '9.7'")
+        catalog.execute(f"PRAGMA user_version = {_format.current() + 1}")
+    for refused in (local.build, local.upgrade):
+        with pytest.raises(WrongFormat, match=r"install reelseek 9\.7") as told:
+            refused(folder)
+        assert "\n" not in str(told.value)
+    assert "install reelseek 9.7" in local.problems(folder)[0]
+
+
+def test_nothing_is_made_where_something_else_is(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(StoreUnavailable, match="not empty"):
+        local.build(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_nothing_is_made_unless_asked(tmp_path: Path) -> None:
+    for refused in (lambda: local.build(tmp_path / "typo", create=False), lambda: local.upgrade(tmp_path / "typo")):
+        with pytest.raises(StoreUnavailable, match="no library at"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
+    assert local.problems(tmp_path) == [f"there is no library at {tmp_path}"]
+
+
+def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "library").write_bytes(b"x")
+    with pytest.raises((StoreUnavailable, FileExistsError)):
+        local.build(tmp_path / "library")
+
+
+@pytest.mark.parametrize("content", [b"not a catalog" * 1000, b""])
+def test_a_catalog_that_is_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "catalog.sqlite").write_bytes(content)
+    (tmp_path / "other").write_bytes(b"x")
+    with pytest.raises(StoreUnavailable):
+        local.build(tmp_path, create=False)
+
+
+def test_a_catalog_of_somebody_else(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
+        catalog.execute("CREATE TABLE notes (text)")
+        catalog.execute("PRAGMA user_version = 3")
+    with pytest.raises(StoreUnavailable, match="no catalog of reelseek"):
+        local.build(tmp_path)
+
+
+def test_two_make_one_library_at_once(folder: Path) -> None:
+    _format.create(folder)
+    _format.create(folder)
+    local.build(folder).close()
