@@ -60,7 +60,7 @@ class _FileTail:
 
     def settle(self) -> None:
         # Together: the file system's journal takes waiting syncs in one go, several times as quick as one by one.
-        waits: list[Future[None]] = [self.pool.submit(os.fdatasync, file) for file in self.files.values()]
+        waits: list[Future[None]] = [self.pool.submit(_sync_rows, file) for file in self.files.values()]
         waits += [self.pool.submit(_sync_folder, folder) for folder in self.grown]
         wait(waits)  # for all of them, before a failure of one cuts the others off
         for done in waits:
@@ -81,6 +81,13 @@ def _write(file: int, rows: Rows, offset: int) -> None:
     while rest:
         written = os.pwrite(file, rest, offset)
         rest, offset = rest[written:], offset + written
+
+
+def _sync_rows(file: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(file)
+    else:  # macOS
+        os.fsync(file)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,6 +16,18 @@ from retriever.stores import _format, local
 EARLIER = sorted(Path(__file__).parent.glob("format[0-9]*"))
 
 
+def tables(folder: Path) -> set[str]:
+    """The statements that make the tables of a library."""
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog:
+        return {sql for (sql,) in catalog.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+
+
+def _new(folder: Path) -> Path:
+    made = folder.with_name("new")
+    local.build(made).close()
+    return made
+
+
 @pytest.fixture
 def another_migration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formats go on by one for a while."""
@@ -32,6 +44,7 @@ def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> No
         with pytest.raises(WrongFormat, match="reelseek upgrade"):
             local.build(folder)
     assert local.upgrade(folder) == held
+    assert tables(folder) == tables(_new(folder))  # a table that changes wants a migration
     store = local.build(folder, create=False)
     with store.snapshot() as snapshot:
         found = facts(snapshot, directions(3, 11))
