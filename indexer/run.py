@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 
 from indexer import sampling
-from indexer.decoding import Chapter, Wanted
+from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Watch
 from indexer.plan import NO_PICTURE, NO_SOUND, Job, shut_away, stat_of
@@ -19,8 +19,6 @@ from retriever.ports import Store
 from retriever.types import Entry, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
 
 LEASE_SECONDS = 600.0
-CHAPTER_LIMIT = 120.0
-"""Seconds that a decoder may take over one chapter before it is taken to hang."""
 STILL = TimeSpan(0.0, 1.0)
 
 
@@ -35,7 +33,7 @@ class Run:
     owner: str  # HOST:PID:START
     watch: Watch
     children: int = 1  # decoder children
-    limit_s: float = CHAPTER_LIMIT
+    limit_s: float = LIMIT  # seconds that a decoder may take over one chapter
     summary: Summary = field(default_factory=Summary)
 
     def wanted(self) -> Wanted:

@@ -90,7 +90,7 @@ class Lanes:
                     self.put(Ended(job, error))
 
     def _decode(self, decoder: Decoder, job: Job, staging: Staging) -> None:
-        probe = decoder.probe(job.path)
+        probe = decoder.probe(job.path, self.run.recipe.reader)
         first = staging.begin(probe, self.run.encoders.spaces)
         complete = staging.end() is not None
         self.put(Begun(job, probe, complete))
