@@ -36,7 +36,7 @@ def test_indexing_again_is_cheap_and_says_so(no_weights, media, capsys):
     assert (code, again["indexed"], again["unchanged"]) == (exits.OK, [], 3)
 
 
-def test_a_search_finds_the_moment_and_says_why(indexed, capsys):
+def test_a_search_finds_the_moment_and_says_why(kept, capsys):
     code, found = asked(capsys, "search", "blue", "--min-confidence", "0")
     assert code == exits.OK
     best = found["moments"][0]
@@ -46,21 +46,21 @@ def test_a_search_finds_the_moment_and_says_why(indexed, capsys):
     assert sum(piece["share"] for piece in best["evidence"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_by_video_a_media_answers_once(indexed, capsys):
+def test_by_video_a_media_answers_once(kept, capsys):
     code, found = asked(capsys, "search", "blue", "--by", "video", "--min-confidence", "0")
     keys = [moment["media"]["id"] for moment in found["moments"]]
     assert code == exits.OK
     assert len(keys) == len(set(keys))
 
 
-def test_filters_narrow_and_nothing_found_is_three(indexed, capsys):
+def test_filters_narrow_and_nothing_found_is_three(kept, capsys):
     code, found = asked(capsys, "search", "blue", "--min-confidence", "0", "--kind", "sound")
     assert {Path(moment["media"]["path"]).name for moment in found["moments"]} <= {"tone.wav"}
     code, found = asked(capsys, "search", "blue", "--min-confidence", "0", "--duration", ">60")
     assert (code, found["moments"]) == (exits.NOTHING, [])
 
 
-def test_the_answer_is_on_stdout_and_talk_on_stderr(indexed, capsys):
+def test_the_answer_is_on_stdout_and_talk_on_stderr(kept, capsys):
     code, out, err = call(capsys, "search", "blue", "--min-confidence", "0")
     assert code == exits.OK
     assert out.startswith(" 1  clips/first.mp4  0:0")
@@ -69,7 +69,7 @@ def test_the_answer_is_on_stdout_and_talk_on_stderr(indexed, capsys):
 
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 10_001])
-def test_a_query_that_is_none_is_wrong_usage(indexed, capsys, query):
+def test_a_query_that_is_none_is_wrong_usage(kept, capsys, query):
     code, out, err = call(capsys, "search", query)
     assert (code, out) == (exits.USAGE, "")
     assert len(err.splitlines()) == 1
@@ -158,35 +158,36 @@ def test_stats_count_and_compact_gives_room_back(indexed, capsys):
     assert sizes["bytes_after"] <= sizes["bytes_before"]
 
 
-def test_an_export_can_be_read_with_nothing_of_ours(indexed, capsys):
-    code, written = asked(capsys, "export", "out")
+def test_an_export_can_be_read_with_nothing_of_ours(kept, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, written = asked(capsys, "export", str(out))
     assert code == exits.OK
-    media = [json.loads(line) for line in Path("out/media.jsonl").read_text().splitlines()]
+    media = [json.loads(line) for line in (out / "media.jsonl").read_text().splitlines()]
     assert {Path(item["path"]).name for item in media} == {"first.mp4", "second.mp4", "tone.wav"}
     tokens = 0
-    for file in Path("out/tokens").glob("*.npy"):
+    for file in (out / "tokens").glob("*.npy"):
         rows = np.load(file, allow_pickle=False)
         facts = [json.loads(line) for line in file.with_suffix(".jsonl").read_text().splitlines()]
         assert len(rows) == len(facts)
         assert np.allclose(np.linalg.norm(rows.astype(np.float32), axis=1), 1, atol=1e-2)
         tokens += len(rows)
     assert tokens == written["tokens"] > 0
-    subtitles = list(Path("out/subtitles").glob("*.text.vtt"))
+    subtitles = list((out / "subtitles").glob("*.text.vtt"))
     assert subtitles
     assert all(file.read_text().startswith("WEBVTT\n\n00:00:00.000 --> ") for file in subtitles)
-    assert call(capsys, "export", "out")[0] == exits.ERROR
-    assert not [file for file in Path().iterdir() if file.name.endswith(".part")]
+    assert call(capsys, "export", str(out))[0] == exits.ERROR
+    assert not [file for file in tmp_path.iterdir() if file.name.endswith(".part")]
 
 
-def test_a_report_has_a_picture_of_each_moment(indexed, capsys):
-    code, _, err = call(capsys, "search", "blue", "--min-confidence", "0", "--report", "page.html")
+def test_a_report_has_a_picture_of_each_moment(kept, tmp_path, capsys):
+    code, _, err = call(capsys, "search", "blue", "--min-confidence", "0", "--report", str(tmp_path / "page.html"))
     assert code == exits.OK
-    page = Path("page.html").read_text()
-    assert "report: page.html" in err
+    page = (tmp_path / "page.html").read_text()
+    assert "page.html" in err
     assert 'src="data:image/jpeg;base64,' in page
     assert "<svg" in page
     assert "no picture" not in page
-    code, told = asked(capsys, "report", "many.html", "blue", "tone", "--min-confidence", "0")
+    code, told = asked(capsys, "report", str(tmp_path / "many.html"), "blue", "tone", "--min-confidence", "0")
     assert (code, len(told["answers"])) == (exits.OK, 2)
 
 
@@ -220,7 +221,7 @@ def test_an_unknown_plugin_lists_the_known_ones(no_weights, media, capsys):
     assert "offline" in err
 
 
-def test_searching_imports_neither_torch_nor_transformers(no_weights, indexed, capsys):
+def test_searching_imports_neither_torch_nor_transformers():
     code = (
         "import sys\nfrom api import Library\n"
         "from retriever.search import Searcher\nfrom encoders import minilm\n"

