@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+import fakes
 import pytest
 
-import fakes
 from api import parts
 from indexer.recipe import Recipe
 from retriever.errors import AlteredWeights, MissingExtra, MissingWeights, SpaceMismatch
