@@ -8,6 +8,10 @@ INSTANT = 1e-3
 """Seconds: two times that are nearer are one.  Containers round theirs to this and coarser."""
 
 
+ROUNDING = 1e-6
+"""Seconds: what is lost when a time stamp is calculated in two ways."""
+
+
 class Screen:
     """Walks frames forward.  The first is on show before its time too, and the last one stays."""
 
@@ -19,7 +23,7 @@ class Screen:
 
     def at(self, time: float) -> Frame | None:
         """The frame on show at `time`; None only if there is no frame at all.  Times may only rise."""
-        while self._ahead is not None and (self._shown is None or self._ahead.time <= time):
+        while self._ahead is not None and (self._shown is None or self._ahead.time <= time + ROUNDING):
             self._shown, self._ahead = self._ahead, next(self._frames, None)
             self.pulled += self._ahead is not None
         return self._shown

@@ -2,8 +2,8 @@
 
 Jumping into a stream can yield wrong pictures without any error: a keyframe that is none, or a decoder that has not
 seen what stands only at the stream's beginning.  So each file is tried before it is trusted: the pictures behind its
-second keyframe, once reached by jumping and once in order, must agree in time and in every pixel.  A file that does
-not pass is decoded in order for good.
+second keyframe, once reached by jumping and once in order, must agree in time and in every pixel; and wherever a jump
+lands, the decoder must find that it is a keyframe.  A file that fails in either is decoded in order for good.
 """
 
 from collections.abc import Generator, Iterator
@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.media._container import PICTURE_PIXELS
 from indexer.media._picture import Picture
 from indexer.media._tap import Astray, tapped
 from indexer.ports import Frame
-from indexer.screen import Screen
+from indexer.screen import ROUNDING, Screen
 from retriever.errors import CannotDecode
 from retriever.types import Times
 
@@ -47,7 +48,7 @@ class Footage:
                 first = next(pictures, None)
             except Astray:
                 first = None
-            if first is not None and first.time <= start:
+            if first is not None and first.time <= start + ROUNDING:
                 yield first
                 yield from pictures
                 return
@@ -102,7 +103,10 @@ class Footage:
                 yield picture
                 came = True
         if not came:
-            raise CannotDecode(f"{self.path}: not one picture of it could be decoded")
+            raise CannotDecode(
+                f"{self.path}: not one picture of it could be decoded: it is broken, or has more than "
+                f"{PICTURE_PIXELS / 1e6:.0f} million pixels"
+            )
 
     def _from_keyframe(self, start: float) -> Iterator[Picture]:
         _, ticks = self._keys
@@ -131,7 +135,7 @@ def _since(pictures: Iterator[Picture], start: float) -> Iterator[Picture]:
     """From the one on show at `start` on."""
     shown: Picture | None = None
     for picture in pictures:
-        if picture.time > start:
+        if picture.time > start + ROUNDING:
             if shown is not None:
                 yield shown
                 shown = None

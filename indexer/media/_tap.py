@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ from av.codec import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from indexer.media import _container
@@ -19,6 +20,8 @@ from retriever.errors import CannotOpen, NoSuchStream
 
 LEAP = 3600.0
 """Seconds without anything after which a stream counts as broken off: such a time stamp is damage."""
+HEALED = 10.0
+"""Seconds after which damage has gone from the picture even where no keyframe came: each part of it was sent anew."""
 STILL_SECONDS = 1.0
 """What a still picture lasts."""
 _USUAL_RATE = 25  # frames a second, where a stream names none
@@ -47,7 +50,8 @@ class Tap:
 
     def seconds(self, ticks: int) -> float:
         """A time stamp of the stream on our clock."""
-        return ticks * float(self.stream.time_base or 1) - self.zero
+        unit = self.stream.time_base or Fraction(1)
+        return ticks * unit.numerator / unit.denominator - self.zero
 
     def jump(self, ticks: int) -> None:
         """Go to the last keyframe up to `ticks`.  The decoder keeps what it learnt of the stream.
@@ -70,15 +74,20 @@ class Tap:
         """The pictures from the keyframe at `ticks` on; those that lean on what was before it are left out.
 
         Raises:
-            Astray: there is no keyframe.
+            Astray: there is no keyframe, or the decoder finds that it is none.
         """
         self.jump(ticks)
         packet = next(self._packets(), None)
         if packet is None or packet.pts is None or not packet.is_keyframe:
             raise Astray
-        first = self.seconds(packet.pts)
+        landed = self.seconds(packet.pts)
         self.jump(ticks)
-        yield from (picture for picture in self.pictures() if picture.time >= first)
+        pictures = (picture for picture in self.pictures() if picture.time >= landed)
+        first = next(pictures, None)
+        if first is None or first.frame.pict_type != PictureType.I:
+            raise Astray
+        yield first
+        yield from pictures
 
     def pictures(self) -> Iterator[Picture]:
         """From here on, in strictly rising order of time."""
@@ -112,13 +121,22 @@ class Tap:
             return
 
     def _frames(self) -> Generator[VideoFrame]:
-        """Every undamaged frame; what cannot be decoded is passed over."""
+        """Every frame but those that the decoder calls damaged and those that may lean on them."""
+        damaged, since = False, 0
         for packet in self._packets():
             try:
                 frames = self.decoder.decode(packet)
             except av.FFmpegError:
+                damaged, since = True, packet.pts or since
                 continue
-            yield from (frame for frame in frames if not frame.is_corrupt)
+            for frame in frames:
+                now = frame.pts or since
+                if frame.is_corrupt:
+                    damaged, since = True, now
+                elif frame.key_frame or self.seconds(now) - self.seconds(since) > HEALED:
+                    damaged = False
+                if not damaged:
+                    yield frame
 
 
 @contextmanager
