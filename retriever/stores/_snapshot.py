@@ -296,11 +296,10 @@ def _at_least_one(depth: int) -> None:
 
 def _covered(pairs: Ids, count: int) -> Mask:
     """Which of `count` numbers lie in one of the ranges `(P, 2)`, which do not overlap."""
-    edges = np.zeros(count + 1, np.int8)
     filled = pairs[pairs[:, 0] < pairs[:, 1]]
-    np.add.at(edges, filled[:, 0], 1)
-    np.add.at(edges, filled[:, 1], -1)
-    return np.cumsum(edges[:count], dtype=np.int8) > 0
+    edges = np.concatenate([[0], filled[np.argsort(filled[:, 0])].ravel(), [count]])
+    inside = np.arange(len(edges) - 1) % 2 == 1  # before the first range, in it, between it and the second, …
+    return np.repeat(inside, np.diff(edges))
 
 
 def _spaces(catalog: sqlite3.Connection) -> dict[str, Space]:
