@@ -43,6 +43,7 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
         executor.carry_out(made.jobs, run)
     if prune_below:
         summary.pruned = prune(prune_below, run.store)
+    run.store.refresh()
     summary.wall_seconds = monotonic() - began
     return summary
 
