@@ -23,7 +23,7 @@ _IRREGULAR = {
 
 @lru_cache(maxsize=1 << 16)
 def stem(form: str) -> str:
-    """The form without plural, -ed, -ing and silent -e: steps 1 and 5a of Porter (1980), and a few irregular plurals.
+    """The form without plural, -ed, -ing and silent -e: steps 1 and 5 of Porter (1980), and a few irregular plurals.
 
     His other steps take off derivations (general, generation), which loses more than it finds in short lines.
     """
@@ -31,7 +31,7 @@ def stem(form: str) -> str:
         return _IRREGULAR[form]
     if len(form) < 4 or not form.isascii() or not form.isalpha():
         return form
-    return _without_last_vowel(_without_ending(_without_plural(form)))
+    return _tidied(_without_ending(_without_plural(form)))
 
 
 def _without_plural(form: str) -> str:
@@ -55,11 +55,13 @@ def _mended(short: str) -> str:
     return short[:-1] if short[-1] == short[-2] and short[-1] not in "aeioulsz" else short
 
 
-def _without_last_vowel(form: str) -> str:
-    """Without a silent e, and i for y: city as in cities."""
+def _tidied(form: str) -> str:
+    """Without a silent e or a second l, and i for y: city as in cities."""
     if form.endswith("e") and len(form) > 3:
         short = form[:-1]
         return short if _measure(short) > 1 or (_measure(short) == 1 and not _ends_short(short)) else form
+    if form.endswith("ll") and _measure(form) > 1:
+        return form[:-1]
     return form[:-1] + "i" if re.search("[aeiou].*[^aeiou]y$|^[^aeiou]+[^aeiou]y$", form) else form
 
 

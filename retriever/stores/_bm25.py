@@ -11,7 +11,7 @@ common words costs a few milliseconds over a million lines, and a filter takes r
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -141,6 +141,35 @@ def occurrences(phrase: tuple[str, ...], forms: Sequence[str]) -> int:
     """How often a document's forms hold a phrase."""
     as_one = "".join(phrase)
     return len(phrase_places(phrase, forms)) + (forms.count(as_one) if len(phrase) > 1 else 0)
+
+
+def plain(
+    documents: Mapping[int, Sequence[str]], words: WordQuery, depth: int, allowed: NDArray[np.bool_] | None = None
+) -> Ranking:
+    """The twin of `Search.best`, by the definition: every document (segment → forms) scored for every word."""
+    mean = sum(map(len, documents.values())) / max(1, len(documents))
+    counts: list[tuple[float, dict[int, int]]] = []  # weight of a word, and how often each document has it
+    for stems in term_stems(words.terms).values():
+        held = {segment: sum(stem(form) in stems for form in forms) for segment, forms in documents.items()}
+        counts.append((_plain_rarity(documents, stems), held))
+    for phrase in words.phrases:
+        held = {segment: occurrences(phrase, forms) for segment, forms in documents.items()}
+        counts.append((sum(_plain_rarity(documents, (stem(form),)) for form in phrase), held))
+    total: dict[int, float] = {}
+    for weight, held in counts:
+        for segment, times in held.items():
+            if times and (allowed is None or allowed[segment]):
+                held_back = K1 * (1 - B + B * len(documents[segment]) / mean)
+                total[segment] = total.get(segment, 0.0) + weight * (K1 + 1) * times / (times + held_back)
+    ranked = sorted((-np.float32(score), segment) for segment, score in total.items())[:depth]
+    return Ranking(
+        np.array([segment for _, segment in ranked], np.int64), np.array([-score for score, _ in ranked], np.float32)
+    )
+
+
+def _plain_rarity(documents: Mapping[int, Sequence[str]], stems: Sequence[str]) -> float:
+    held = sum(any(stem(form) in stems for form in forms) for forms in documents.values())
+    return math.log(1 + (len(documents) - held + 0.5) / (held + 0.5))
 
 
 def largest(scores: NDArray[np.floating], room: int) -> Ids:

@@ -50,7 +50,7 @@ def read(connection: sqlite3.Connection, terms: Iterable[int]) -> Postings:
     entries = _entries(b"".join(blob for _, blob in rows))
     starts = (np.array([key for key, _ in rows], np.int64) & ((1 << _KEY_BITS) - 1)) << _BLOCK_BITS
     counts = np.array([len(blob) // 6 for _, blob in rows], np.int64)
-    segments: Ids = np.repeat(starts, counts) + entries[:, 0]
+    segments: Ids = np.repeat(starts, counts) + entries[:, 0].astype(np.int64)
     rising = bool((segments[1:] > segments[:-1]).all())
     return Postings(segments, entries) if rising else _added_up(segments, entries)
 
