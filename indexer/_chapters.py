@@ -78,9 +78,9 @@ class Tape:
         """The sound from `start` to `end`, shorter where the media's is; what lies before `start` is forgotten."""
         first, stop = round(max(start, 0.0) * self.rate), round(end * self.rate)
         self._pull(stop)
-        self._held = self._held[max(0, first - self._first) :]
-        self._first = max(first, self._first)
-        return Sound(self._held[: max(0, stop - self._first)], self.rate, self._first / self.rate)
+        passed = min(max(0, first - self._first), len(self._held))
+        self._held, self._first = self._held[passed:], self._first + passed
+        return Sound(self._held[max(0, first - self._first) : max(0, stop - self._first)], self.rate, first / self.rate)
 
     def ends_by(self, time: float) -> bool:
         """Whether no sample lies after `time`."""

@@ -59,6 +59,10 @@ class Child:
         return Path(self._folder.name)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 

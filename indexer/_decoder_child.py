@@ -13,6 +13,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -23,7 +24,7 @@ import numpy as np
 from indexer._chapters import Cut, Cutter, longer_side
 from indexer._exchange import Pile, Wanted
 from indexer.media.synthetic import SUFFIX
-from indexer.ports import Reader
+from indexer.ports import OpenMedia, Reader
 from retriever.errors import ReelseekError
 from retriever.registry import Registry
 from retriever.types import jsonable
@@ -32,38 +33,60 @@ Page = dict[str, Any]
 _READERS = Registry("indexer.media")
 
 
-def reader_for(path: Path, name: str) -> Reader:
-    """A scripted media is read by its own reader, everything else by the one that was asked for."""
-    plugin = _READERS.load("synthetic" if path.suffix == SUFFIX else name)
-    reader: Reader = plugin.build()
-    return reader
+class Desk:
+    """The media that is being worked on.  It stays open until another one is, for a probe is followed by chapters."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._key: tuple[object, ...] | None = None
+        self._media: OpenMedia | None = None
+
+    def media(self, path: Path, reader: str) -> OpenMedia:
+        """A scripted media is read by its own reader, everything else by the one that was asked for."""
+        name = "synthetic" if path.suffix == SUFFIX else reader
+        key = (path, name, _state(path))
+        if key != self._key or self._media is None:
+            self._open.close()
+            self._key = None
+            plugin: Reader = _READERS.load(name).build()
+            self._media = self._open.enter_context(plugin.open(path))
+            self._key = key
+        return self._media
 
 
-def probe(page: Page, folder: Path) -> Iterator[Page]:
-    path = Path(page["path"])
-    with reader_for(path, page["reader"]).open(path) as media:
-        yield {"probe": jsonable(media.probe)}
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # the reader will say what is wrong with it
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def chapters(page: Page, folder: Path) -> Iterator[Page]:
-    path, wanted = Path(page["path"]), Wanted.from_plain(page["wanted"])
-    with reader_for(path, wanted.reader).open(path) as media:
-        for cut in Cutter(media, wanted, page["first"]).chapters(folder, page["job"]):
-            yield {"chapter": _told(cut)}
+def probe(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
+    yield {"probe": jsonable(media.probe)}
 
 
-def pictures(page: Page, folder: Path) -> Iterator[Page]:
-    path = Path(page["path"])
-    with reader_for(path, page["reader"]).open(path) as media:
-        size = longer_side(media.probe.width, media.probe.height, page["side"])
-        for number, frame in enumerate(media.frames_at(np.array(page["times"], np.float64))):
-            pile = Pile(folder / f"{page['job']}-{number}.pages")
-            pile.add(frame.rgb(size))
-            pile.close()
-            yield {"picture": pile.shapes}
+def chapters(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
+    cutter = Cutter(media, Wanted.from_plain(page["wanted"]), page["first"])
+    for cut in cutter.chapters(folder, page["job"]):
+        yield {"chapter": _told(cut)}
 
 
-JOBS: dict[str, Callable[[Page, Path], Iterator[Page]]] = {
+def pictures(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
+    size = longer_side(media.probe.width, media.probe.height, page["side"])
+    for number, frame in enumerate(media.frames_at(np.array(page["times"], np.float64))):
+        pile = Pile(folder / f"{page['job']}-{number}.pages")
+        pile.add(frame.rgb(size))
+        pile.close()
+        yield {"picture": pile.shapes}
+
+
+def begun(page: Page, desk: Desk, folder: Path) -> Iterator[Page]:
+    """A job, its media opened when the first answer is asked for."""
+    yield from JOBS[page["do"]](page, desk.media(Path(page["path"]), page["reader"]), folder)
+
+
+JOBS: dict[str, Callable[[Page, OpenMedia, Path], Iterator[Page]]] = {
     "probe": probe,
     "chapters": chapters,
     "pictures": pictures,
@@ -84,7 +107,7 @@ def _told(cut: Cut) -> Page:
     }
 
 
-def _answer(job: Iterator[Page], folder: Path) -> Page:
+def answer_of(job: Iterator[Page], folder: Path) -> Page:
     """The next answer of a job; its end, or its error, is one too."""
     try:
         return next(job, {"end": True, "bytes": _resident_bytes()})
@@ -118,6 +141,7 @@ def serve(commands: BinaryIO, answers: BinaryIO, folder: Path) -> None:
     """Work until the process ends.  A new job takes the place of the one before it, finished or not."""
     inbox: SimpleQueue[Page] = SimpleQueue()
     Thread(target=_listen, args=(commands, inbox, folder), daemon=True).start()
+    desk = Desk()
     current, job = -1, iter(())  # type: int, Iterator[Page]
     answer: Page = {"job": -1, "ready": True}
     while True:
@@ -125,10 +149,10 @@ def serve(commands: BinaryIO, answers: BinaryIO, folder: Path) -> None:
         answers.flush()
         page = inbox.get()
         if page["do"] != "next":
-            current, job = page["job"], JOBS[page["do"]](page, folder)
+            current, job = page["job"], begun(page, desk, folder)
         elif page["job"] != current:
             continue
-        answer = {"job": current, **_answer(job, folder)}
+        answer = {"job": current, **answer_of(job, folder)}
 
 
 def main() -> None:

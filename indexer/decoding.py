@@ -55,7 +55,7 @@ class Decoder:
     def __init__(self, limit_s: float = LIMIT) -> None:
         if limit_s <= 0:
             raise ValueError(f"limit_s is {limit_s}; it wants seconds above 0")
-        self._limit = limit_s
+        self.limit = limit_s  # seconds a chapter
         self._child: Child | None = None
         self._numbers = count()
 
@@ -71,6 +71,11 @@ class Decoder:
             self._child.close()
             self._child = None
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return self._child.pid if self._child else None
+
     def probe(self, path: Path, reader: str = "pyav") -> Probe:
         """What the container says of itself, and what one look into it confirmed.
 
@@ -79,7 +84,7 @@ class Decoder:
             PluginError: the reader cannot be had.
         """
         with self._job(path, {"do": "probe", "reader": reader}) as job:
-            page = job.ask(self._limit)["probe"]
+            page = job.ask(self.limit)["probe"]
         return Probe(**{**page, "kind": MediaKind(page["kind"])})
 
     def chapters(self, path: Path, wanted: Wanted, first: int = 0) -> Iterator[Chapter]:
@@ -92,12 +97,12 @@ class Decoder:
             DecodeTimeout: no answer within the limit; a chapter that is passed over on the way to `first` counts too.
             DiskFull: no room for a chapter in the temporary folder.
         """
-        order = {"do": "chapters", "wanted": wanted.plain(), "first": first}
-        limit = self._limit * (1 + first)
+        order = {"do": "chapters", "reader": wanted.reader, "wanted": wanted.plain(), "first": first}
+        limit = self.limit * (1 + first)
         with self._job(path, order) as job:
             while page := job.ask(limit, ahead=True).get("chapter"):
                 yield _chapter(page, job, first)
-                first, limit = first + 1, self._limit
+                first, limit = first + 1, self.limit
 
     def pictures(self, path: Path, times: Sequence[float], side: int, reader: str = "pyav") -> list[Pictures]:
         """The pictures `(H, W, 3)` on show at `times`, which rise; their longer side is at most `side` pixels.
@@ -108,7 +113,7 @@ class Decoder:
         order = {"do": "pictures", "reader": reader, "times": list(times), "side": side}
         found: list[Pictures] = []
         with self._job(path, order) as job:
-            while (shapes := job.ask(self._limit).get("picture")) is not None:
+            while (shapes := job.ask(self.limit).get("picture")) is not None:
                 found += lifted(job.file(len(found), "pages"), shapes, np.uint8)
         return found
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.media._container import PICTURE_PIXELS
 from indexer.media._picture import Picture
 from indexer.media._tap import Astray, tapped
 from indexer.ports import Frame
@@ -103,10 +102,7 @@ class Footage:
                 yield picture
                 came = True
         if not came:
-            raise CannotDecode(
-                f"{self.path}: not one picture of it could be decoded: it is broken, or has more than "
-                f"{PICTURE_PIXELS / 1e6:.0f} million pixels"
-            )
+            raise CannotDecode(f"{self.path}: not one picture of it could be decoded")
 
     def _from_keyframe(self, start: float) -> Iterator[Picture]:
         _, ticks = self._keys

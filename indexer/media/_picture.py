@@ -9,9 +9,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-BICUBIC = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+SMOOTH = Interpolation.BICUBIC
 """swscale widens its filters when it scales down, so nothing aliases."""
-AREA = Interpolation.AREA
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""Without the flags colours are a pixel off their edges."""
+MEAN = Interpolation.AREA
 """For pictures that only a program looks at: the mean of what falls on a pixel."""
 
 _WIDEST_PIXEL = 16.0
@@ -73,11 +75,24 @@ class Converter:
         if not 1 / _WIDEST_PIXEL <= self.pixel_width <= _WIDEST_PIXEL:
             self.pixel_width = 1.0
 
-    def convert(self, frame: VideoFrame, size: tuple[int, int], layout: str, how: int = BICUBIC) -> NDArray[np.uint8]:
-        """`frame` in `layout` (`rgb24`, `rgba`, `gray8`) at `size` (width, height)."""
+    def rgb(self, frame: VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """`(H, W, 3)` at `size` (width, height).  Scaling comes first and colours second, on fewer pixels: half the
+        work, and the same to half a shade."""
+        if not frame.format.is_rgb and size != (frame.width, frame.height):
+            frame = self._scaled(frame, size, "yuv444p", SMOOTH)
+        return self._scaled(frame, size, "rgb24", EXACT).to_ndarray()  # type: ignore[return-value]  # uint8
+
+    def rgba(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """`(H, W, 4)` at the frame's own size."""
+        return self._scaled(frame, (frame.width, frame.height), "rgba", EXACT).to_ndarray()  # type: ignore[return-value]
+
+    def gray(self, frame: VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """`(H, W)` at `size`."""
+        return self._scaled(frame, size, "gray8", MEAN).to_ndarray()  # type: ignore[return-value]
+
+    def _scaled(self, frame: VideoFrame, size: tuple[int, int], layout: str, how: int) -> VideoFrame:
         scaler = self._scalers.setdefault((size, layout, frame.format.name), VideoReformatter())
-        scaled = scaler.reformat(frame, *size, format=layout, interpolation=how, threads=1)
-        return scaled.to_ndarray()  # type: ignore[return-value]  # of uint8 for these layouts
+        return scaler.reformat(frame, *size, format=layout, interpolation=how, threads=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +129,21 @@ class Picture:
     def rgb(self, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         turn = self.turn
         flat = turn.shape(size or self.size)
-        return turn.laid(self.converter.convert(self._opaque(), flat, "rgb24"))
+        return turn.laid(self.converter.rgb(self._opaque(), flat))
 
     def gray(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         turn = self.turn
-        return turn.laid(self.converter.convert(self._opaque(), turn.shape(size), "gray8", AREA))
+        return turn.laid(self.converter.gray(self._opaque(), turn.shape(size)))
 
     def _opaque(self) -> VideoFrame:
         """The frame, put on black at its full size: scaling first would mix in what lies under transparent parts."""
         if not self.has_alpha:
             return self.frame
-        own = (self.frame.width, self.frame.height)
-        rgba = self.converter.convert(self.frame, own, "rgba").astype(np.uint16)  # (H, W, 4)
+        rgba = self.converter.rgba(self.frame).astype(np.uint16)  # (H, W, 4)
         rgb = (rgba[..., :3] * rgba[..., 3:] + 127) // 255
         return VideoFrame.from_ndarray(rgb.astype(np.uint8), "rgb24")
 
 
 def scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """`(H, W, 3)` RGB at another `size` (width, height), the way pictures are scaled here."""
-    return Converter().convert(VideoFrame.from_ndarray(pixels, "rgb24"), size, "rgb24")
+    return Converter().rgb(VideoFrame.from_ndarray(pixels, "rgb24"), size)

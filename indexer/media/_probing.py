@@ -7,12 +7,11 @@ import av
 from av.container import InputContainer
 
 from indexer.media import _container
-from indexer.media._footage import Footage
 from indexer.media._listening import listen
 from indexer.media._picture import Picture
-from indexer.media._tap import STILL_SECONDS
+from indexer.media._tap import STILL_SECONDS, tapped
 from indexer.ports import Probe
-from retriever.errors import CannotDecode, CannotOpen, MediaError
+from retriever.errors import CannotDecode, CannotOpen
 from retriever.types import MediaKind
 
 _MAYBE_STILL = frozenset({"gif", "apng"})
@@ -37,10 +36,13 @@ def probed(path: Path) -> Probe:
         recorded = _container.recorded(container)
         still = pictures is not None and _is_still(container)
         claimed = _container.claimed_duration(container)
-    first, trouble = _first_picture(path, still) if pictures else (None, None)
-    heard, silence = _first_sound(path) if sound and not still else (False, None)
+    first = _first_picture(path, still) if pictures else None
+    heard = bool(sound) and not still and _sounds(path)
     if first is None and not heard:
-        raise trouble or silence or CannotDecode(f"{path}: nothing of it could be decoded")
+        raise CannotDecode(
+            f"{path}: neither a picture nor a sample of it could be decoded: it is broken, or has more than "
+            f"{_container.PICTURE_PIXELS / 1e6:.0f} million pixels"
+        )
     if still:
         assert first is not None
         return Probe(MediaKind.IMAGE, STILL_SECONDS, first.width, first.height, recorded=recorded)
@@ -63,18 +65,16 @@ def _is_still(container: InputContainer) -> bool:
     return name.endswith("_pipe") or container.metadata.get("major_brand", "") in _PHOTO_BRANDS
 
 
-def _first_picture(path: Path, still: bool) -> tuple[Picture | None, MediaError | None]:
-    try:
-        return next(Footage(path, still).walk(), None), None
-    except CannotDecode as error:
-        return None, error
+def _first_picture(path: Path, still: bool) -> Picture | None:
+    with tapped(path, still, "SLICE") as tap:
+        return next(tap.pictures(), None)
 
 
-def _first_sound(path: Path) -> tuple[bool, MediaError | None]:
+def _sounds(path: Path) -> bool:
     try:
-        return next(listen(path, _ANY_RATE), None) is not None, None
-    except CannotDecode as error:
-        return False, error
+        return next(listen(path, _ANY_RATE), None) is not None
+    except CannotDecode:
+        return False
 
 
 def _measured(path: Path) -> float:

@@ -140,8 +140,10 @@ class Tap:
 
 
 @contextmanager
-def tapped(path: Path, still: bool) -> Iterator[Tap]:
-    """
+def tapped(path: Path, still: bool, threads: str = "AUTO") -> Iterator[Tap]:
+    """`threads` is FFmpeg's way to share out the work: AUTO has several frames at once in the making, which pays over a
+    whole film; with SLICE the first comes soonest.
+
     Raises:
         CannotOpen: no media, or its pictures are too large.
         NoSuchStream: no picture in it.
@@ -158,17 +160,17 @@ def tapped(path: Path, still: bool) -> Iterator[Tap]:
                 "decoded: make a smaller copy"
             )
         _container.only(container, stream)
-        decoder = _decoder(stream, most)
+        decoder = _decoder(stream, most, threads)
         converter = Converter(float(stream.sample_aspect_ratio or 1))
         yield Tap(container, stream, decoder, converter, _container.zero(container), still)
 
 
-def _decoder(stream: VideoStream, most_pixels: int) -> VideoCodecContext:
+def _decoder(stream: VideoStream, most_pixels: int, threads: str) -> VideoCodecContext:
     decoder = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in _ALPHA_DECODERS:
         created = CodecContext.create(_ALPHA_DECODERS[decoder.name], "r")
         assert isinstance(created, VideoCodecContext)
         decoder = created
-    decoder.thread_type = "AUTO"
+    decoder.thread_type = threads
     decoder.options = {"max_pixels": str(most_pixels)}  # the stream may hold more than the container claims
     return decoder
