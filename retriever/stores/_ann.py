@@ -238,9 +238,7 @@ def _trained(rows: Halves) -> Any:
     faiss = _faiss()
     count, dimension = rows.shape
     lists = _lists(count)
-    codes = f"PQ{dimension // _CODED_TOGETHER}x4fs" if dimension % _LEAST_SCANNED = 4
-"""Rows scanned, at least, for each that is fetched."""
-_CODED_TOGETHER == 0 else "SQ8"
+    codes = f"PQ{dimension // _CODED_TOGETHER}x4fs" if dimension % _CODED_TOGETHER == 0 else "SQ8"
     engine = faiss.index_factory(dimension, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     engine.cp.max_points_per_centroid = _TRAINED_A_LIST
     taken = min(count, max(_LEAST_TRAINED, _TRAINED_A_LIST * lists))
