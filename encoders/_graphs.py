@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -89,7 +90,8 @@ def _read(file: Path) -> Arrays | None:
 def _write(file: Path, arrays: Arrays) -> None:
     """Write beside, then rename: whoever reads meanwhile sees the whole file or none."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    body = save(arrays)
+    # `save` writes memory as it lies: the numbers of an array that is laid out otherwise would come back in disorder.
+    body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     with NamedTemporaryFile(dir=file.parent, delete=False) as stream:
         try:
             stream.write(sha256(body).digest())
