@@ -22,7 +22,8 @@ from retriever.errors import CannotDecode, DecodeTimeout, PluginError
 START_LIMIT = 120.0
 """Seconds to start: two imports, on a machine that may have much else to do."""
 FILES = 500
-"""After so many files a child is replaced: decoders lose a little memory here and there."""
+"""After so many jobs (a file is two: a probe and its chapters) a child is replaced, for what decoders lose of memory
+here and there."""
 GROWTH = 512 << 20
 """Or after growing by so many bytes since its first file."""
 _PATIENCE = 2.0  # seconds that a child which was told to go may take
@@ -47,12 +48,10 @@ class Child:
             env=_environment(),
             start_new_session=True,
         )
-        try:
-            self.receive(START_LIMIT, "")
-        except (CannotDecode, DecodeTimeout) as error:
-            raise PluginError(
-                f"the decoder child does not start ({self._last_words()}): run `reelseek doctor`"
-            ) from error
+        if not self._line(monotonic() + START_LIMIT):
+            said = self._last_words()
+            self.kill()
+            raise PluginError(f"the decoder child does not start ({said}): run `reelseek doctor`")
 
     @property
     def folder(self) -> Path:
@@ -137,11 +136,13 @@ class Child:
 
 
 def _environment() -> dict[str, str]:
-    """The parent's, and these very packages, whatever the working folder holds.  One thread a library is enough: the
+    """The parent's, and these very packages even where they are not installed.  One thread a library is enough: the
     child does no mathematics."""
-    home = str(Path(indexer.__file__).parents[1])
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    home, paths = Path(indexer.__file__).parents[1], os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if home.name not in ("site-packages", "dist-packages"):  # those are found anyway, and behind Python's own
+        paths = [str(home), *paths]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _how(returncode: int) -> str:

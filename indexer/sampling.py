@@ -1,7 +1,7 @@
 """Which pictures of a media are looked at.  A sampler is a value: parse, print, compare.
 
     parse("fixed(2)")                      # Fixed(fps=2)
-    str(Adaptive(2))                       # "adaptive(fps=2, threshold=0.02, floor=4.0)"
+    str(Adaptive(2))                       # "adaptive(fps=2, threshold=0.01, floor=4.0)"
 
 A sampler cuts time into bins and takes the picture on show in the middle of each, or none.  A media is decoded in
 chapters; what a sampler takes in one does not depend on the chapters before it.
@@ -96,7 +96,7 @@ class Adaptive(_Value):
     """
 
     fps: float = 2.0
-    threshold: float = 0.02
+    threshold: float = 0.01
     floor: float = 4.0  # seconds
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ def parse(text: str) -> Sampler:
     """
     found = _CALL.fullmatch(text)
     if not found or found[1] not in SAMPLERS:
-        raise ValueError(f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.02, 4)")
+        raise ValueError(f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.01, 4)")
     kind = SAMPLERS[found[1]]
     names = [f.name for f in fields(kind)]
     options: dict[str, float] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 
 from indexer.media import _container
-from indexer.media._tap import LEAP
+from indexer.media._clock import Clock
 from retriever.errors import CannotDecode, NoSuchStream
 from retriever.types import Floats
 
@@ -56,28 +56,28 @@ def _told_once(blocks: Iterator[Placed], rate: int) -> Iterator[Placed]:
 
 def _resampled(path: Path, rate: int) -> Iterator[Placed]:
     with _container.opened(path) as container:
+        clock = Clock(container)
         run: _Run | None = None
-        for frame, time in _timed(container, path):
-            if run is not None and run.goes_on(frame, time):
-                yield from run.tell(frame)
-                continue
-            if run is not None:
-                yield from run.rest()
-                if time is not None and time > run.end + LEAP:
-                    return
-            run = _Run(frame, time if time is not None else run.end if run else 0.0, rate)
+        for frame, stamp in _stamped(container, path):
+            time = clock.read(stamp, run.end if run else None)
+            if time is None:
+                break
+            if run is None or not run.goes_on(frame, time):
+                if run is not None:
+                    yield from run.rest()
+                run = _Run(frame, time, rate)
             yield from run.tell(frame)
         if run is not None:
             yield from run.rest()
 
 
-def _timed(container: av.container.InputContainer, path: Path) -> Iterator[tuple[AudioFrame, float | None]]:
-    """Every undamaged frame of sound with its time; a container that breaks off has come to its end."""
+def _stamped(container: av.container.InputContainer, path: Path) -> Iterator[tuple[AudioFrame, float | None]]:
+    """Every undamaged frame of sound with its time stamp; a container that breaks off has come to its end."""
     stream = _container.sound_stream(container)
     if stream is None:
         raise NoSuchStream(f"{path} has no sound")
     _container.only(container, stream)
-    zero, tick = _container.zero(container), float(stream.time_base or 1)
+    tick = float(stream.time_base or 1)
     packets = container.demux(stream)
     while True:
         try:
@@ -92,7 +92,7 @@ def _timed(container: av.container.InputContainer, path: Path) -> Iterator[tuple
             continue
         for frame in frames:
             if frame.samples and not frame.is_corrupt:
-                yield frame, None if frame.pts is None else max(frame.pts * tick - zero, 0.0)
+                yield frame, None if frame.pts is None else frame.pts * tick
 
 
 class _Run:
@@ -106,8 +106,8 @@ class _Run:
         self._waiting = av.AudioFifo()  # a codec's frames are short, and each call into a resampler has its price
         self._resampler = av.AudioResampler("flt", "mono", rate, options=_EVEN_MIX)
 
-    def goes_on(self, frame: AudioFrame, time: float | None) -> bool:
-        return _kind(frame) == self._kind and (time is None or abs(time - self.end) <= LOOSE)
+    def goes_on(self, frame: AudioFrame, time: float) -> bool:
+        return _kind(frame) == self._kind and abs(time - self.end) <= LOOSE
 
     def tell(self, frame: AudioFrame) -> Iterator[Placed]:
         self.end += frame.samples / frame.sample_rate

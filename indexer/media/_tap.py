@@ -15,11 +15,10 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from indexer.media import _container
+from indexer.media._clock import LEAP, Clock
 from indexer.media._picture import Converter, Picture
 from retriever.errors import CannotOpen, NoSuchStream
 
-LEAP = 3600.0
-"""Seconds without anything after which a stream counts as broken off: such a time stamp is damage."""
 HEALED = 10.0
 """Seconds after which damage has gone from the picture even where no keyframe came: each part of it was sent anew."""
 STILL_SECONDS = 1.0
@@ -50,8 +49,11 @@ class Tap:
 
     def seconds(self, ticks: int) -> float:
         """A time stamp of the stream on our clock."""
+        return self._seconds(ticks) - self.zero
+
+    def _seconds(self, ticks: int) -> float:
         unit = self.stream.time_base or Fraction(1)
-        return ticks * unit.numerator / unit.denominator - self.zero
+        return ticks * unit.numerator / unit.denominator
 
     def jump(self, ticks: int) -> None:
         """Go to the last keyframe up to `ticks`.  The decoder keeps what it learnt of the stream.
@@ -95,21 +97,20 @@ class Tap:
             for frame in self._frames():
                 yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
                 return
+        clock = Clock(self.container)
         gap = 1 / float(self.stream.average_rate or _USUAL_RATE)
         last: float | None = None
         for frame in self._frames():
-            known = None if frame.pts is None else max(self.seconds(frame.pts), 0.0)
-            if last is None:
-                time = known or 0.0
-            else:
-                time = last + gap if known is None else known
+            stamp = None if frame.pts is None else self._seconds(frame.pts)
+            time = clock.read(stamp, None if last is None else last + gap)
+            if time is None:
+                return
+            if last is not None:
                 if time <= last:
-                    continue  # a second picture for one instant, or a clock that runs backwards
-                if time > last + LEAP:
-                    return
+                    continue  # a second picture for one instant
                 gap = time - last
             if frame.duration:
-                gap = min(self.seconds(frame.duration) + self.zero, LEAP)
+                gap = min(self._seconds(frame.duration), LEAP)
             yield Picture(frame, time, time + gap, self.converter)
             last = time
 

@@ -10,7 +10,8 @@ import av
 import media_files
 import numpy as np
 import pytest
-from media_files import BAD, FILMS, SOUNDS, STILLS, Sample, number_of
+from filming import number_of
+from media_files import BAD, FILMS, SOUNDS, STILLS, Sample
 
 from indexer.ports import Frame, Reader
 from retriever.errors import CannotDecode, CannotOpen, MediaError, NoSuchStream

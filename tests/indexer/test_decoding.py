@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filming
 import media_files
 import numpy as np
 import pytest
-from media_files import number_of
+from filming import number_of
 
 from indexer import _child_process, _decoder_child
 from indexer._chapters import Cutter, Tape, longer_side, shorter_side
@@ -23,7 +25,7 @@ from indexer._exchange import Pile, lifted
 from indexer.decoding import Chapter, Decoder, Wanted
 from indexer.media import synthetic
 from indexer.sampling import Adaptive, Fixed, Uniform
-from retriever.errors import CannotDecode, CannotOpen, DecodeTimeout, UnknownPlugin
+from retriever.errors import CannotDecode, CannotOpen, DecodeTimeout, PluginError, UnknownPlugin
 from retriever.types import MediaKind
 
 RATE = 16_000
@@ -40,11 +42,9 @@ def decoder() -> Iterator[Decoder]:
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """15 s, ten numbered pictures a second, a keyframe every two seconds, and a tone that swells."""
     folder = tmp_path_factory.mktemp("film")
-    swell = media_files.tone(15.0) * np.linspace(0, 1, 15 * media_files.RATE, dtype=np.float32)
-    how = media_files.Picture(options={"preset": "ultrafast", "bf": "2", "g": "20", "keyint_min": "20"})
-    return media_files.write(
-        folder / "film.mp4", media_files.film(150), how, media_files.Sounded([(0.0, swell)], "aac", "stereo")
-    )
+    swell = filming.tone(15.0) * np.linspace(0, 1, 15 * filming.RATE, dtype=np.float32)
+    how = filming.Picture(options={"preset": "ultrafast", "bf": "2", "g": "20", "keyint_min": "20"})
+    return filming.write(folder / "film.mp4", filming.film(150), how, filming.Sounded([(0.0, swell)], "aac", "stereo"))
 
 
 def scripted(folder: Path, name: str = "script", **page: Any) -> Path:
@@ -158,7 +158,7 @@ def test_a_still_picture_is_one_chapter_with_one_frame(decoder: Decoder, tmp_pat
 
 
 def test_a_media_shorter_than_half_a_bin_has_a_picture_too(decoder: Decoder, tmp_path: Path) -> None:
-    path = media_files.write(tmp_path / "short.mkv", media_files.film(1))
+    path = filming.write(tmp_path / "short.mkv", filming.film(1))
     (chapter,) = decoder.chapters(path, replace(WANTED, sampler=Fixed(0.1)))
     assert len(chapter.frames) == 1
     assert chapter.spans.tolist() == [[0, chapter.span.end]]
@@ -255,6 +255,12 @@ def test_a_child_is_used_again_and_replaced_in_time(film: Path, monkeypatch: pyt
         assert len(set(pids[:3])) == 1
         assert len(set(pids[3:])) == 1
         assert pids[0] != pids[4]
+
+
+def test_a_child_that_does_not_start_is_no_fault_of_the_file(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with Decoder() as decoder, pytest.raises(PluginError, match="does not start"):
+        decoder.probe(film)
 
 
 def test_nothing_is_left_behind(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
