@@ -7,6 +7,7 @@ match by stem, quoted phrases by form.  Text read off a screen loses spaces, and
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from retriever import spacing
 from retriever.stemming import stem
@@ -31,7 +32,8 @@ _MOST_JOINED = 3
 
 _UNSPACED = r"\u3040-\u30ff\u3400-\u9fff"
 """Kana and Han, written without spaces."""
-_WORD = re.compile(rf"[{_UNSPACED}]+|(?:[^\W_{_UNSPACED}]|[\u0300-\u036f]|(?<=\w)['’](?=\w))+")
+_LETTERS = rf"[^\W_{_UNSPACED}]+"
+_WORD = re.compile(rf"[{_UNSPACED}]+|{_LETTERS}(?:(?:[\u0300-\u036f]+|['’](?=\w))(?:{_LETTERS})?)*")
 _KANA_HAN = re.compile(f"[{_UNSPACED}]")
 _QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|«([^»]*)»')
 
@@ -101,11 +103,15 @@ def phrase_places(phrase: tuple[str, ...], running: Sequence[str]) -> list[int]:
 def _cut(line: str) -> Iterator[tuple[str, int, int]]:
     """Form, start and end of each word of a normalised line.  Han and kana, which have no spaces, come as pairs."""
     for found in _WORD.finditer(line):
+        word = found[0]
         start, end = found.span()
-        if _KANA_HAN.match(found[0]) and end - start > 1:
+        if end - start > 1 and _KANA_HAN.match(word):
             yield from ((line[at : at + 2], at, at + 2) for at in range(start, end - 1))
-            continue
-        plain = unicodedata.normalize("NFKD", found[0].replace("'", "").replace("’", ""))
-        form = "".join(letter for letter in plain if not unicodedata.combining(letter)).casefold()
-        if form:
+        elif form := _folded(word):
             yield form, start, end
+
+
+@lru_cache(maxsize=1 << 16)
+def _folded(word: str) -> str:
+    plain = unicodedata.normalize("NFKD", word.replace("'", "").replace("’", ""))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter)).casefold()
