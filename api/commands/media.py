@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from api import schemas
+    from indexer.plan import NO_PICTURE, NO_SOUND
     from retriever.types import clock
 
     with _common.library(_common.settings(args)) as library:
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
         for item, line in zip(found, table(rows), strict=True):
             put(line)
             for modality, reason in item.missing.items():
-                put(paint.dim(f"    no {modality}: {plain(reason)}"))
+                if reason not in (NO_PICTURE, NO_SOUND):  # a sound has no picture: nobody misses one
+                    put(paint.dim(f"    no {modality}: {plain(reason)}"))
     if not args.quarantined:
         say(f"{counted(len(found), 'media', 'media')}, {counted(len(aside), 'file')} set aside")
     return exits.OK if (aside if args.quarantined else found) else exits.NOTHING
