@@ -20,7 +20,7 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 
 ## Install, index real clips and sounds, ask five questions, write demo/report.html.
 demo: $(VENV)/.demo
-	$(BIN)/reelseek demo
+	$(BIN)/python scripts/demo/demo.py
 
 ## The tests that take seconds, and every gate: lint, types, import arrows.
 test: $(VENV)/.test
