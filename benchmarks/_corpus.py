@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from retriever.types import Floats, Matrix, Modality
+from encoders import minilm
+from retriever.types import Halves, Matrix, Modality
 
 SPEECH_SHARE = 0.5
 TEXT_SHARE = 0.2
 MOST_MIXED = 10
+AT_ONCE = 50_000
 
 
 def _table(name: str) -> list[str]:
@@ -82,6 +84,28 @@ def _run(glosses: list[list[str]], generator: np.random.Generator, longest: int)
     return words[start : start + longest]
 
 
-def unit(vectors: Floats) -> Matrix:
-    made: Matrix = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
-    return made
+def embeddings(sentences: list[str], folder: Path) -> Matrix:
+    """The sentences in the project's own sentence space, kept in `folder` for the next run."""
+    encoder = minilm.build()
+    name = sha256("\n".join([encoder.digest, *sentences]).encode()).hexdigest()[:16]
+    path = folder / f"sentences-{name}.npy"
+    if not path.is_file():
+        print(f"encoding {len(sentences):,} sentences once, into {path}")
+        np.save(path, encoder.encode(sentences), allow_pickle=False)
+    kept: Matrix = np.load(path, allow_pickle=False)
+    return kept
+
+
+def rows(count: int, folder: Path, seed: int) -> Halves:
+    """`(count, D)` mixtures as a store keeps them, mapped from a file in `folder`."""
+    path = folder / f"mixtures-{count}-{seed}.f16"
+    if not path.is_file():
+        concepts = embeddings(class_names() + library_glosses(), folder)
+        generator = np.random.default_rng(seed)
+        with path.with_suffix(".new").open("wb") as file:
+            for begin in range(0, count, AT_ONCE):
+                made = mixtures(concepts, min(AT_ONCE, count - begin), generator)
+                file.write(made.astype(np.float16).tobytes())
+        path.with_suffix(".new").replace(path)
+    mapped: Halves = np.memmap(path, np.float16, "r").reshape(count, -1)
+    return mapped

@@ -69,15 +69,18 @@ def segment_top_mean(values: Floats, offsets: Ids, most: int) -> Floats:
     if most < 1:
         raise ValueError(f"the mean of the largest values needs at least one of them, got {most}")
     counts = np.diff(offsets)
+    left = values[offsets[0] : offsets[-1]].copy()  # whatever was counted becomes -inf
+    bounds = offsets - offsets[0]
     owner = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((-values[offsets[0] : offsets[-1]], owner))
-    place = np.arange(len(owner)) - np.repeat(offsets[:-1] - offsets[0], counts)  # 0 is the segment's largest
-    kept = order[place < most]
-    sums = np.bincount(owner[kept], values[offsets[0] + kept], minlength=len(counts))
-    means = np.full(len(counts), -np.inf, np.float32)
-    filled = counts > 0
-    means[filled] = sums[filled] / np.minimum(counts[filled], most)
-    return means
+    sums = np.zeros(len(counts), np.float64)
+    for place in range(min(most, int(counts.max(initial=0)))):
+        largest = segment_max(left, bounds)
+        able = counts > place
+        sums[able] += largest[able]
+        equal = np.flatnonzero(left == largest[owner])
+        first = np.flatnonzero(np.diff(owner[equal], prepend=-1))  # of each segment's largest ones
+        left[equal[first]] = -np.inf
+    return np.where(counts > 0, sums / np.clip(counts, 1, most), -np.inf).astype(np.float32)
 
 
 def segment_top_mean_plain(values: Floats, offsets: Ids, most: int) -> Floats:
