@@ -12,10 +12,11 @@ training pictures here, so each class stands for itself with its row of the clas
 of which `W f` is the logits less their bias.  λ counts in mean eigenvalues of `W Wᵀ`.
 
 From every class vector the mean of all is taken first: what all names share says nothing about any picture, and it
-made every token a little like every question.  docs/experiments.md has what each part is worth.
+made every token a little like every question.  A class that stands for nothing at all (silence) is moved away from that
+mean, so that it is unlike everything.  docs/experiments.md has what each part is worth.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,8 @@ from retriever.types import LABELS_KEPT, Floats, Matrix
 
 LEAST_PROBABLE = 0.05  # of a label that is kept; the first one is kept in any case
 NOTHING = 1e-9  # a length that is none
-REVISION = "1"  # of what is calculated here from the same inputs
+AWAY = 0.5  # of its own length: how far the class that stands for nothing is moved away from the mean of all
+REVISION = "2"  # of what is calculated here from the same inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Texts:
 
     names: tuple[str, ...]
     prompts: tuple[tuple[str, ...], ...]
+    nothing: str = ""  # the name of the class that stands for nothing at all, if there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,9 @@ def bridge(
 
     def build() -> dict[str, NDArray[Any]]:
         said = texts()
-        classes, ridge = solve([sentences.encode(prompt) for prompt in said.prompts], layer, mix.penalty)
+        nothing = said.names.index(said.nothing) if said.nothing else None
+        classes = centred(averaged([sentences.encode(prompt) for prompt in said.prompts]), nothing)
+        ridge = solved(classes, layer, mix.penalty)
         names = np.frombuffer("\n".join(said.names).encode(), np.uint8)
         return {"classes": classes, "ridge": ridge, "names": names}
 
@@ -108,14 +113,26 @@ def bridge(
     return Bridge(names, arrays["classes"], arrays["ridge"], layer.bias, mix.share)
 
 
-def solve(encoded: list[Matrix], layer: Layer, penalty: float) -> tuple[Matrix, Matrix]:
-    """`S` and `(W Wᵀ + λI)⁻¹ S`, both `(C, D)`, from the sentence vectors of each prompt `(C, D)`."""
-    classes = _unit(np.add.reduce(encoded, dtype=np.float32))
-    classes = classes - classes.mean(axis=0)
+def averaged(encoded: Sequence[Matrix]) -> Matrix:
+    """The sentence vectors of the classes `(C, D)`, of length one, from those of each prompt."""
+    return _unit(np.add.reduce(encoded, dtype=np.float32))
+
+
+def centred(classes: Matrix, nothing: int | None = None) -> Matrix:
+    """`S` `(C, D)`: less their mean, and `nothing`, if there is such a class, moved away from it."""
+    mean = classes.mean(axis=0, keepdims=True)
+    without: Matrix = classes - mean
+    if nothing is not None:
+        without[nothing] -= AWAY * np.linalg.norm(without[nothing]) * _unit(mean)[0]
+    return without
+
+
+def solved(classes: Matrix, layer: Layer, penalty: float) -> Matrix:
+    """`(W Wᵀ + λI)⁻¹ S`, `(C, D)`."""
     weight = layer.weight.astype(np.float64)
     gram = weight @ weight.T
     gram += penalty * np.trace(gram) / len(gram) * np.eye(len(gram))
-    return classes, np.linalg.solve(gram, classes).astype(np.float32)
+    return np.asarray(np.linalg.solve(gram, classes), np.float32)
 
 
 def _unit(rows: Matrix) -> Matrix:

@@ -31,12 +31,12 @@ HOP = LOOKS * HALF  # samples from token to token
 LENGTH = HOP + HALF  # samples of the media that a token stands for: 1.44 s
 REACH = (LOOKS - 1) * HALF + samples_of(FRAMES)  # samples that a token reads: 15 ms more
 BATCH = 32  # tokens
-LOUD = {"Speech": 0.3, "Music": 0.3}
+LOUD = {"Speech": 0.5, "Music": 0.5}
 """Classes that are on through half of all sound and hide what goes on beside them count less in the mean."""
 SILENCE = "Silence"
-PROMPTS = ("{}", "the sound of {}", "a recording of {}")
+PROMPT = "a recording of {}"
 MIX = Mix(penalty=10.0, share=0.5)
-REVISION = f"logmel-{LOOKS}x0.96s-loud{LOUD['Speech']}-ridge{MIX.penalty}x{MIX.share}-1"
+REVISION = f"logmel-{LOOKS}x0.96s-loud{LOUD['Speech']}-ridge{MIX.penalty}x{MIX.share}-2"
 
 
 class SoundEvents:
@@ -120,7 +120,7 @@ class SoundEvents:
     @cached_property
     def _bridge(self) -> Bridge:
         layer = Layer(self._weights["classes.weight"], self._weights["classes.bias"])
-        return bridge("soundevents", f"{SOUNDEVENTS.digest} 1", class_texts, layer, MIX, self._sentences)
+        return bridge("soundevents", f"{SOUNDEVENTS.digest} {PROMPT}", class_texts, layer, MIX, self._sentences)
 
     @cached_property
     def _counts(self) -> Floats:
@@ -136,8 +136,7 @@ def class_texts() -> Texts:
     """AudioSet's names of the 521 classes, in the order of the network's outputs."""
     with SOUNDEVENTS.path("data/yamnet_class_map.csv").open(encoding="utf-8", newline="") as lines:
         names = tuple(row["display_name"] for row in csv.DictReader(lines))
-    spoken = [name[0].lower() + name[1:] for name in names]
-    return Texts(names, tuple(tuple(prompt.format(name) for name in spoken) for prompt in PROMPTS))
+    return Texts(names, (tuple(PROMPT.format(name[0].lower() + name[1:]) for name in names),), SILENCE)
 
 
 def _stretch(samples: Floats, start: int, stop: int) -> Floats:
