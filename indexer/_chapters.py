@@ -31,7 +31,7 @@ class Cut:
     index: int
     span: TimeSpan
     last: bool
-    decoded: int  # frames
+    decoded: int  # frames that came out of the decoder
     frames: "Gathered"
     pages: "Gathered"
     sounds: dict[int, Sound] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Cutter:
         start = first * wanted.chapter
         heard = max(0.0, start - wanted.margin)
         looked_at = media.probe.kind is not MediaKind.SOUND and bool(wanted.sampler or wanted.page_sampler)
-        self._screen = Screen(media.frames(start)) if looked_at else None
+        self._screen = Screen(media.frames(start, self._needed)) if looked_at else None
         rates = wanted.rates if media.probe.has_sound else ()
         self._tapes = [Tape(media.sound(rate, heard), rate, heard) for rate in rates]
 
@@ -179,6 +179,12 @@ class Cutter:
         bins: Times = np.array([[0.0, duration]]) if still else sampler.bins(span, duration)
         for start, end in bins.tolist():
             yield (start + end) / 2, (start, end)
+
+    def _needed(self, start: float, end: float) -> bool:
+        """Whether a picture is asked for between two times."""
+        part = TimeSpan(start, end)
+        samplers = (self._wanted.sampler, self._wanted.page_sampler)
+        return any(len(sampler.bins(part, self._probe.duration)) for sampler in samplers if sampler)
 
     def _over(self, time: float) -> bool:
         """Whether neither picture nor sound goes on after `time`.  Where nothing is decoded, the container is asked."""

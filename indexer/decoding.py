@@ -46,7 +46,7 @@ class Chapter:
     pages: list[Pictures]  # (H, W, 3) each
     page_spans: list[tuple[float, float]]
     sounds: dict[int, Sound]  # by rate; each over span ± margin as far as the media has sound
-    decoded: int  # frames that were decoded for this
+    decoded: int  # frames that came out of the decoder for this; those that nobody looks at may be spared
 
 
 class Decoder:

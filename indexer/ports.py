@@ -4,7 +4,7 @@ A reader works inside a decoder child (`indexer/decoding.py`); nothing but the c
 crashes a decoder takes a child with it and not the run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,15 +62,19 @@ class Frame(Protocol):
         ...
 
 
+Needed = Callable[[float, float], bool]
+"""Whether anybody will look at what is on show from one second to another."""
+
+
 class OpenMedia(Protocol):
     """One open file."""
 
     probe: Probe
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
         """Every picture shown at or after `start`, in strictly rising order of time, the one on show at `start` first.
-        A stream that breaks off ends the iteration if any frame came; frames that the decoder calls damaged are left
-        out.
+        Those that are on show only when nothing is `needed` may be left out, but not the last of all.  A stream that
+        breaks off ends the iteration if any frame came; frames that the decoder calls damaged are left out.
 
         Raises:
             NoSuchStream: no picture in this file.

@@ -19,7 +19,7 @@ class Clock:
 
     def __init__(self, container: InputContainer) -> None:
         self._shift = -zero(container)  # seconds
-        self._starts_anew = bool(container.format.flags & _TS_DISCONT)
+        self.starts_anew = bool(container.format.flags & _TS_DISCONT)
 
     def read(self, stamp: float | None, due: float | None) -> float | None:
         """Seconds on our clock, from a time stamp of the stream's own; `due` is when something was to come, None at
@@ -29,7 +29,7 @@ class Clock:
         time = stamp + self._shift
         if due is None:
             return max(time, 0.0)
-        if self._starts_anew and not due - SET_BACK <= time <= due + SET_FORWARD:
+        if self.starts_anew and not due - SET_BACK <= time <= due + SET_FORWARD:
             self._shift += due - time
             return due
         return None if time > due + LEAP else time

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.media._picture import Picture
 from indexer.media._tap import Astray, tapped
-from indexer.ports import Frame
+from indexer.ports import Frame, Needed
 from indexer.screen import ROUNDING, Screen
 from retriever.errors import CannotDecode
 from retriever.types import Times
@@ -39,10 +39,10 @@ class Footage:
     still: bool = False
     trusted: bool | None = None
 
-    def walk(self, start: float = 0.0) -> Iterator[Picture]:
+    def walk(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Picture]:
         """As `OpenMedia.frames`."""
         if self._worth_a_jump(0.0, start):
-            pictures = _since(self._from_keyframe(start), start)
+            pictures = _since(self._from_keyframe(start, needed), start)
             try:
                 first = next(pictures, None)
             except Astray:
@@ -52,14 +52,20 @@ class Footage:
                 yield from pictures
                 return
             self.trusted = False
-        yield from _since(self._in_order(), start)
+        yield from _since(self._in_order(needed), start)
 
     def at(self, times: Times) -> Iterator[Frame]:
         """As `OpenMedia.frames_at`: walks on, or jumps where that saves work."""
+        asked = np.asarray(times)
+
+        def needed(start: float, end: float) -> bool:
+            at = int(np.searchsorted(asked, start))
+            return at < len(asked) and bool(asked[at] <= end)
+
         screen: Screen | None = None
         for time in map(float, times):
             if screen is None or self._worth_a_jump(screen.reached, time):
-                screen = Screen(self.walk(time))
+                screen = Screen(self.walk(time, needed))
             frame = screen.at(time)
             if frame is not None:
                 yield frame
@@ -95,20 +101,20 @@ class Footage:
     def _key_before(self, time: float) -> int:
         return int(np.searchsorted(self._keys[0], time - REORDERED, "right")) - 1
 
-    def _in_order(self) -> Generator[Picture]:
+    def _in_order(self, needed: Needed | None = None) -> Generator[Picture]:
         came = False
         with tapped(self.path, self.still) as tap:
-            for picture in tap.pictures():
+            for picture in tap.pictures(needed):
                 yield picture
                 came = True
         if not came:
             raise CannotDecode(f"{self.path}: not one picture of it could be decoded")
 
-    def _from_keyframe(self, start: float) -> Iterator[Picture]:
+    def _from_keyframe(self, start: float, needed: Needed | None) -> Iterator[Picture]:
         _, ticks = self._keys
         with tapped(self.path, self.still) as tap:
             tap.prime()
-            yield from tap.landed(int(ticks[self._key_before(start)]))
+            yield from tap.landed(int(ticks[self._key_before(start)]), needed)
 
     def _prove(self) -> bool:
         _, ticks = self._keys

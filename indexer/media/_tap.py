@@ -17,6 +17,8 @@ from av.video.stream import VideoStream
 from indexer.media import _container
 from indexer.media._clock import LEAP, Clock
 from indexer.media._picture import Converter, Picture
+from indexer.media._sparing import Sparing
+from indexer.ports import Needed
 from retriever.errors import CannotOpen, NoSuchStream
 
 HEALED = 10.0
@@ -72,7 +74,7 @@ class Tap:
         with closing(self._frames()) as frames:
             next(frames, None)
 
-    def landed(self, ticks: int) -> Iterator[Picture]:
+    def landed(self, ticks: int, needed: Needed | None = None) -> Iterator[Picture]:
         """The pictures from the keyframe at `ticks` on; those that lean on what was before it are left out.
 
         Raises:
@@ -84,23 +86,25 @@ class Tap:
             raise Astray
         landed = self.seconds(packet.pts)
         self.jump(ticks)
-        pictures = (picture for picture in self.pictures() if picture.time >= landed)
+        pictures = (picture for picture in self.pictures(needed) if picture.time >= landed)
         first = next(pictures, None)
         if first is None or first.frame.pict_type != PictureType.I:
             raise Astray
         yield first
         yield from pictures
 
-    def pictures(self) -> Iterator[Picture]:
-        """From here on, in strictly rising order of time."""
+    def pictures(self, needed: Needed | None = None) -> Iterator[Picture]:
+        """From here on, in strictly rising order of time; as `OpenMedia.frames`."""
         if self.still:
             for frame in self._frames():
                 yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
                 return
         clock = Clock(self.container)
-        gap = 1 / float(self.stream.average_rate or _USUAL_RATE)
+        sparing = Sparing(needed) if needed and self.jumps and not clock.starts_anew else None
+        rate = self.stream.average_rate
+        gap = float(1 / rate) if rate else 1 / _USUAL_RATE
         last: float | None = None
-        for frame in self._frames():
+        for frame in self._frames(sparing):
             stamp = None if frame.pts is None else self._seconds(frame.pts)
             time = clock.read(stamp, None if last is None else last + gap)
             if time is None:
@@ -108,7 +112,8 @@ class Tap:
             if last is not None:
                 if time <= last:
                     continue  # a second picture for one instant
-                gap = time - last
+                if not rate:
+                    gap = time - last
             if frame.duration:
                 gap = min(self._seconds(frame.duration), LEAP)
             yield Picture(frame, time, time + gap, self.converter)
@@ -121,10 +126,13 @@ class Tap:
         except av.FFmpegError:
             return
 
-    def _frames(self) -> Generator[VideoFrame]:
+    def _frames(self, sparing: Sparing | None = None) -> Generator[VideoFrame]:
         """Every frame but those that the decoder calls damaged and those that may lean on them."""
         damaged, since = False, 0
         for packet in self._packets():
+            if sparing:
+                spared = packet.pts is not None and sparing.spares(self.seconds(packet.pts))
+                self.decoder.skip_frame = "NONREF" if spared else "DEFAULT"
             try:
                 frames = self.decoder.decode(packet)
             except av.FFmpegError:

@@ -20,7 +20,7 @@ from indexer.media._footage import Footage
 from indexer.media._listening import listen
 from indexer.media._picture import Turn, scaled
 from indexer.media._probing import probed
-from indexer.ports import Frame, Probe
+from indexer.ports import Frame, Needed, Probe
 from indexer.screen import INSTANT
 from retriever.errors import CannotDecode, CannotOpen
 from retriever.types import Floats, MediaKind, Times
@@ -76,8 +76,8 @@ class DecordMedia:
         if not len(self._times):
             raise CannotOpen(f"{self.path} has no pictures for decord; {_WAY_OUT}")
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        return self._beside(self._footage.walk(start))
+    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
+        return self._beside(self._footage.walk(start, needed))
 
     def frames_at(self, times: Times) -> Iterator[Frame]:
         return self._beside(self._footage.at(times))

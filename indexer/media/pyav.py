@@ -7,7 +7,7 @@ from pathlib import Path
 from indexer.media._footage import Footage
 from indexer.media._listening import listen
 from indexer.media._probing import probed
-from indexer.ports import Frame, Probe
+from indexer.ports import Frame, Needed, Probe
 from retriever.types import Floats, MediaKind, Times
 
 
@@ -19,8 +19,8 @@ class PyavMedia:
         self.probe = probe
         self._footage = Footage(path, still=probe.kind is MediaKind.IMAGE)
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        return self._footage.walk(start)
+    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
+        return self._footage.walk(start, needed)
 
     def frames_at(self, times: Times) -> Iterator[Frame]:
         return self._footage.at(times)

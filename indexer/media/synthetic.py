@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.ports import Frame, Probe
+from indexer.ports import Frame, Needed, Probe
 from indexer.screen import Screen
 from retriever.errors import CannotOpen, NoSuchStream
 from retriever.types import Floats, MediaKind, Times
@@ -155,7 +155,7 @@ class SyntheticMedia:
     script: Script
     probe: Probe
 
-    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
         script = self.script
         if not script.scenes:
             raise NoSuchStream(f"{self.path} has no picture")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import media_files
@@ -14,6 +15,7 @@ from filming import number_of
 from media_files import BAD, FILMS, SOUNDS, STILLS, Sample
 
 from indexer.ports import Frame, Reader
+from indexer.screen import Screen
 from retriever.errors import CannotDecode, CannotOpen, MediaError, NoSuchStream
 from retriever.registry import Registry
 from retriever.types import MediaKind
@@ -146,6 +148,23 @@ def test_asked_for_times_it_shows_what_walking_shows(
         assert numbers == [shown_number(sample, time) for time in times]
 
 
+@pytest.mark.parametrize("name", [*FILMS, *STILLS, "scripted"])
+def test_what_nobody_looks_at_may_be_spared_and_changes_nothing(
+    reader: Reader, name: str, samples: Callable[[str], Sample]
+) -> None:
+    sample = samples(name)
+    looked_at = [0.0, 0.33, 0.87, 1.05, 2.14, 2.95, 7.0, 14.86]
+    with or_refused(sample.path), reader.open(sample.path) as media:
+        screen = Screen(media.frames(0.0, lambda start, end: any(start <= time <= end for time in looked_at)))
+        for time in looked_at:
+            frame = screen.at(time)
+            assert frame
+            assert check(sample, frame) == shown_number(sample, time)
+        assert screen.ends_by(1e6)
+        assert screen.end == pytest.approx(sample.end, abs=0.05)
+        assert screen.pulled <= len(sample.times)
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_sound_lies_where_it_is_heard(reader: Reader, name: str, samples: Callable[[str], Sample]) -> None:
     sample = samples(name)
@@ -244,12 +263,37 @@ def test_a_film_that_decodes_green_after_a_jump_does_not(
                 assert np.abs(frame.rgb()[::8, ::8].astype(int) - greenish[time]).mean() < 3
 
 
+def real_clips(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_sparing_changes_nothing_in_real_clips(shared_media: Path) -> None:
+    pyav = Registry("indexer.media").load("pyav").build()
+    for clip in real_clips(shared_media):
+        if clip["kind"] != "video":
+            continue
+        with pyav.open(shared_media / clip["file"]) as media:
+            looked_at = np.arange(0.25, media.probe.duration, 0.5)
+            whole = Screen(media.frames())
+            spared = Screen(media.frames(0.0, lambda a, b, at=looked_at: bool(((at >= a) & (at <= b)).any())))
+            for time in looked_at:
+                one, other = whole.at(float(time)), spared.at(float(time))
+                assert one
+                assert other
+                assert one.time == other.time
+                assert np.array_equal(one.rgb(), other.rgb())
+            assert whole.ends_by(1e6)
+            assert spared.ends_by(1e6)
+            assert whole.end == spared.end
+            assert spared.pulled <= whole.pulled
+
+
 @pytest.mark.slow
 def test_times_rise_in_every_real_clip(shared_media: Path) -> None:
-    build = Registry("indexer.media").load("pyav").build()
-    clips = [json.loads(line) for line in (shared_media / "manifest.jsonl").read_text().splitlines()]
-    for clip in clips:
-        with build.open(shared_media / clip["file"]) as media:
+    pyav = Registry("indexer.media").load("pyav").build()
+    for clip in real_clips(shared_media):
+        with pyav.open(shared_media / clip["file"]) as media:
             assert media.probe.duration == pytest.approx(clip["duration_s"], abs=0.1)
             if clip["kind"] == "video":
                 times = [frame.time for frame in media.frames()]

@@ -79,7 +79,7 @@ def test_chapters_hold_what_was_wanted(decoder: Decoder, film: Path) -> None:
     assert [chapter.span.start for chapter in chapters] == [0, 4, 8, 12]
     assert [chapter.span.end for chapter in chapters[:-1]] == [4, 8, 12]
     assert chapters[-1].span.end == pytest.approx(15, abs=0.1)
-    assert sum(chapter.decoded for chapter in chapters) == 150
+    assert 45 <= sum(chapter.decoded for chapter in chapters) < 150  # some that nobody looks at are spared
     for chapter in chapters:
         middles = np.arange(chapter.span.start + 0.25, min(chapter.span.end, 15), 0.5)
         shown = [int(middle * 10 + 1e-6) for middle in middles]
