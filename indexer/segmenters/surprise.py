@@ -5,8 +5,9 @@ of what came before, S = 1 - cos(x, memory), and a segment ends where S stands o
 Each cut then moves to the place that parts its two neighbours best, by modularity (Newman 2006) of the similarities
 A = max(0, XXᵀ) with half an event of context at both sides.
 
-All spaces have a say: their tokens are laid on one grid of time, and their surprises are added, each measured against
-its own average, so that a restless space does not drown a calm one.
+Every space that covers the media has a say: the tokens are laid on one grid of time, each space's surprise is measured
+against its own average, so that a restless one does not drown a calm one, and the most surprised is believed.  Spoken
+and written lines do not cover it: they begin and end inside what happens.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,8 @@ Curve = NDArray[np.float64]
 BLOCK = 64  # steps that are looked at together
 STEP = 0.5  # seconds, at least; a quarter of the shortest segment
 NEAREST = round(SHORTEST / STEP)  # steps between two cuts
-FLOOR = 0.02  # surprise (1 - cosine) that encoders show on a still picture: less is none
+FLOOR = 0.05  # surprise (1 - cosine) that encoders show where nothing happens: less is none
+COVER = 0.9  # share of the media that a space's tokens cover if it is to have a say
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,8 @@ class Surprise:
             return [TimeSpan(0.0, duration)]
         steps = int(duration / STEP)
         step = duration / steps
-        tracks = [Track.of(tokens[space], steps, step) for space in sorted(tokens) if len(tokens[space])]
-        surprise = np.zeros(steps)
-        for track in tracks:
-            surprise += track.surprise(self.memory / step)
+        tracks = [Track.of(tokens[space], steps, step) for space in telling(tokens, duration)]
+        surprise = np.max([np.zeros(steps), *(track.surprise(self.memory / step) for track in tracks)], axis=0)
         cuts = refined([0, *self._peaks(surprise, step), steps], tracks)
         edges = [cut * step for cut in clamped(cuts, surprise, int(LONGEST / step))]
         return [TimeSpan(start, end) for start, end in pairwise([*edges[:-1], duration])]
@@ -58,6 +58,20 @@ class Surprise:
         highest = np.argmax(around, axis=1) == NEAREST  # the first of equals
         peaks = np.flatnonzero(highest & (surprise > mean + self.gamma * deviation))
         return [int(peak) for peak in peaks if NEAREST <= peak <= len(surprise) - NEAREST]
+
+
+def telling(tokens: Mapping[str, Tokens], duration: float) -> list[str]:
+    """The spaces that have a say, by name: those whose tokens cover the media, else the one that covers most of it."""
+    shares = {space: covered(tokens[space]) / duration for space in sorted(tokens) if len(tokens[space])}
+    most = max(shares.values(), default=0.0)
+    return [space for space, share in shares.items() if share >= min(most, COVER)]
+
+
+def covered(tokens: Tokens) -> float:
+    """Seconds that the tokens cover, those covered twice once."""
+    reached = np.maximum.accumulate(tokens.spans[:, 1])
+    before = np.concatenate((tokens.spans[:1, 0], reached[:-1]))
+    return float((reached - np.maximum(before, tokens.spans[:, 0])).clip(0).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +168,5 @@ def clamped(cuts: list[int], surprise: Curve, longest: int) -> list[int]:
     return edges
 
 
-def build(gamma: float = 1.0, window: float = 60.0, memory: float = 4.0) -> Segmenter:
+def build(gamma: float = 0.75, window: float = 30.0, memory: float = 2.0) -> Segmenter:
     return Surprise(gamma, window, memory)

@@ -75,7 +75,15 @@ def test_what_is_only_heard_is_cut_where_the_sound_changes() -> None:
     assert cuts(build().segment(24.3, {"heard": heard})) == pytest.approx([12.0], abs=0.5)
 
 
-def test_spaces_add_up() -> None:
+def test_lines_have_no_say_where_there_is_more_to_go_by() -> None:
+    seen = tokens_of(shots([10, 20], 0.1, seed=1))
+    spans = np.array([[3.0, 5.0], [5.0, 8.0], [18.0, 19.0], [23.0, 26.0]])
+    said = Tokens(units(np.eye(4)), spans, np.ones(4, np.float32))
+    assert build().segment(30.0, {"seen": seen, "said": said}) == build().segment(30.0, {"seen": seen})
+    assert cuts(build().segment(30.0, {"said": said}))
+
+
+def test_every_space_can_cut() -> None:
     seen = tokens_of(shots([10, 20], 0.1, seed=1))
     heard = tokens_of(shots([50, 50], 0.3, seed=2), hop=0.3, width=0.3)
     assert cuts(build().segment(30.0, {"seen": seen, "heard": heard})) == pytest.approx([10, 15], abs=1)
