@@ -57,11 +57,12 @@ class Search:
         found = [*self._phrases(words), *rarest_first]
         pool = self._candidates(found)
         total = np.zeros(len(pool))
+        chosen = np.zeros(pool[-1] + 1 if len(pool) else 0, np.bool_)
+        chosen[pool] = True
         for word in found:
-            place = np.searchsorted(word.postings.segments, pool)
-            place[place == len(word.postings)] = 0
-            held = np.flatnonzero(word.postings.segments[place] == pool)
-            total[held] += self._scores(word.weight, word.postings.entries[place[held]])
+            segments = word.postings.segments[: np.searchsorted(word.postings.segments, len(chosen))]
+            held = np.flatnonzero(chosen[segments])
+            total[np.searchsorted(pool, segments[held])] += self._scores(word.weight, word.postings.entries[held])
         return _ranking(pool, total.astype(np.float32), depth)
 
     def _candidates(self, found: Iterable[_Word]) -> Ids:
