@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -101,6 +103,15 @@ def only(container: InputContainer, wanted: Stream) -> None:
     for stream in container.streams:
         if stream.index != wanted.index:
             stream.discard = av.stream.Discard.all
+
+
+def packets(container: InputContainer, *streams: Stream) -> "Iterator[Packet[Any]]":
+    """The packets of these streams, and what flushes their decoders.  A container that breaks off has come to its
+    end."""
+    try:
+        yield from container.demux(*streams)
+    except av.FFmpegError:
+        return
 
 
 def zero(container: InputContainer) -> float:

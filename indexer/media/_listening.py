@@ -72,20 +72,13 @@ def _resampled(path: Path, rate: int) -> Iterator[Placed]:
 
 
 def _stamped(container: av.container.InputContainer, path: Path) -> Iterator[tuple[AudioFrame, float | None]]:
-    """Every undamaged frame of sound with its time stamp; a container that breaks off has come to its end."""
+    """Every undamaged frame of sound with its time stamp; what cannot be decoded is passed over."""
     stream = _container.sound_stream(container)
     if stream is None:
         raise NoSuchStream(f"{path} has no sound")
     _container.only(container, stream)
     tick = float(stream.time_base or 1)
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            return
-        if packet is None:
-            return
+    for packet in _container.packets(container, stream):
         try:
             frames = stream.codec_context.decode(packet)
         except av.FFmpegError:

@@ -7,6 +7,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 SMOOTH = Interpolation.BICUBIC
@@ -70,6 +71,10 @@ class Converter:
 
     pixel_width: float = 1.0  # of one pixel, its height being 1
     _scalers: dict[tuple[object, ...], VideoReformatter] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stream: VideoStream) -> Self:
+        return cls(float(stream.sample_aspect_ratio or 1))
 
     def __post_init__(self) -> None:
         if not 1 / _WIDEST_PIXEL <= self.pixel_width <= _WIDEST_PIXEL:

@@ -4,12 +4,13 @@ from itertools import islice
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from indexer.media import _container
-from indexer.media._listening import listen
-from indexer.media._picture import Picture
-from indexer.media._tap import STILL_SECONDS, tapped
+from indexer.media._picture import Converter, Picture
+from indexer.media._tap import STILL_SECONDS, picture_decoder
 from indexer.ports import Probe
 from retriever.errors import CannotDecode, CannotOpen
 from retriever.types import MediaKind
@@ -17,7 +18,6 @@ from retriever.types import MediaKind
 _MAYBE_STILL = frozenset({"gif", "apng"})
 """Formats that hold one picture or several."""
 _PHOTO_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
-_ANY_RATE = 16_000  # at which sound is tried
 
 
 def probed(path: Path) -> Probe:
@@ -34,10 +34,9 @@ def probed(path: Path) -> Probe:
         _refuse_tiles(path, container)
         rate = float(pictures.average_rate or 0) if pictures else 0.0
         recorded = _container.recorded(container)
-        still = pictures is not None and _is_still(container)
         claimed = _container.claimed_duration(container)
-    first = _first_picture(path, still) if pictures else None
-    heard = bool(sound) and not still and _sounds(path)
+        still = pictures is not None and _is_still(container)
+        first, heard = _look(path, container, pictures, None if still else sound, still)
     if first is None and not heard:
         raise CannotDecode(
             f"{path}: neither a picture nor a sample of it could be decoded: it is broken, or has more than "
@@ -61,20 +60,30 @@ def _refuse_tiles(path: Path, container: InputContainer) -> None:
 def _is_still(container: InputContainer) -> bool:
     name = container.format.name
     if name in _MAYBE_STILL:
-        return len([packet for packet in islice(container.demux(video=0), 2) if packet.size]) < 2
+        count = len([packet for packet in islice(container.demux(video=0), 2) if packet.size])
+        container.seek(0)
+        return count < 2
     return name.endswith("_pipe") or container.metadata.get("major_brand", "") in _PHOTO_BRANDS
 
 
-def _first_picture(path: Path, still: bool) -> Picture | None:
-    with tapped(path, still, "SLICE") as tap:
-        return next(tap.pictures(), None)
-
-
-def _sounds(path: Path) -> bool:
-    try:
-        return next(listen(path, _ANY_RATE), None) is not None
-    except CannotDecode:
-        return False
+def _look(
+    path: Path, container: InputContainer, pictures: VideoStream | None, sound: AudioStream | None, still: bool
+) -> tuple[Picture | None, bool]:
+    """The first picture, and whether any sound comes."""
+    decoder = picture_decoder(path, pictures, still, "SLICE") if pictures else None
+    first, heard = None, False
+    for packet in _container.packets(container, *filter(None, (pictures, sound))):
+        try:
+            if packet.stream is pictures and decoder and pictures and first is None:
+                frames = (frame for frame in decoder.decode(packet) if not frame.is_corrupt)
+                first = next((Picture(frame, 0.0, 0.0, Converter.of(pictures)) for frame in frames), None)
+            elif packet.stream is sound and sound and not heard:
+                heard = any(frame.samples for frame in sound.codec_context.decode(packet))
+        except av.FFmpegError:
+            continue
+        if (first or not pictures) and (heard or not sound):
+            break
+    return first, heard
 
 
 def _measured(path: Path) -> float:
@@ -82,12 +91,9 @@ def _measured(path: Path) -> float:
     with _container.opened(path) as container:
         zero, end = _container.zero(container), 0.0
         streams = [s for s in (_container.picture_stream(container), _container.sound_stream(container)) if s]
-        try:
-            for packet in container.demux(*streams):
-                if packet.pts is not None and packet.time_base:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - zero)
-        except av.FFmpegError:
-            pass  # it breaks off here
+        for packet in _container.packets(container, *streams):
+            if packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - zero)
     if end > _container.LONGEST:
         raise CannotOpen(
             f"{path} claims to last {end / 3600:.0f} hours; at most {_container.LONGEST / 3600:.0f} are read"

@@ -9,7 +9,6 @@ from pathlib import Path
 import av
 from av.codec import CodecContext
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
@@ -81,7 +80,7 @@ class Tap:
             Astray: there is no keyframe, or the decoder finds that it is none.
         """
         self.jump(ticks)
-        packet = next(self._packets(), None)
+        packet = next(_container.packets(self.container, self.stream), None)
         if packet is None or packet.pts is None or not packet.is_keyframe:
             raise Astray
         landed = self.seconds(packet.pts)
@@ -119,17 +118,10 @@ class Tap:
             yield Picture(frame, time, time + gap, self.converter)
             last = time
 
-    def _packets(self) -> "Iterator[Packet[VideoStream]]":
-        """A container that breaks off has come to its end."""
-        try:
-            yield from self.container.demux(self.stream)
-        except av.FFmpegError:
-            return
-
     def _frames(self, sparing: Sparing | None = None) -> Generator[VideoFrame]:
         """Every frame but those that the decoder calls damaged and those that may lean on them."""
         damaged, since = False, 0
-        for packet in self._packets():
+        for packet in _container.packets(self.container, self.stream):
             if sparing:
                 spared = packet.pts is not None and sparing.spares(self.seconds(packet.pts))
                 self.decoder.skip_frame = "NONREF" if spared else "DEFAULT"
@@ -149,10 +141,8 @@ class Tap:
 
 
 @contextmanager
-def tapped(path: Path, still: bool, threads: str = "AUTO") -> Iterator[Tap]:
-    """`threads` is FFmpeg's way to share out the work: AUTO has several frames at once in the making, which pays over a
-    whole film; with SLICE the first comes soonest.
-
+def tapped(path: Path, still: bool) -> Iterator[Tap]:
+    """
     Raises:
         CannotOpen: no media, or its pictures are too large.
         NoSuchStream: no picture in it.
@@ -161,25 +151,30 @@ def tapped(path: Path, still: bool, threads: str = "AUTO") -> Iterator[Tap]:
         stream = _container.picture_stream(container)
         if stream is None:
             raise NoSuchStream(f"{path} has no picture")
-        most = _container.PICTURE_PIXELS if still else _container.VIDEO_PIXELS
-        pixels = stream.codec_context.width * stream.codec_context.height
-        if pixels > most:
-            raise CannotOpen(
-                f"{path} claims pictures of {pixels / 1e6:.0f} million pixels; at most {most / 1e6:.0f} million are "
-                "decoded: make a smaller copy"
-            )
         _container.only(container, stream)
-        decoder = _decoder(stream, most, threads)
-        converter = Converter(float(stream.sample_aspect_ratio or 1))
-        yield Tap(container, stream, decoder, converter, _container.zero(container), still)
+        decoder = picture_decoder(path, stream, still, "AUTO")
+        yield Tap(container, stream, decoder, Converter.of(stream), _container.zero(container), still)
 
 
-def _decoder(stream: VideoStream, most_pixels: int, threads: str) -> VideoCodecContext:
+def picture_decoder(path: Path, stream: VideoStream, still: bool, threads: str) -> VideoCodecContext:
+    """What decodes a stream's pictures.  `threads` is FFmpeg's way to share out the work: AUTO has several pictures at
+    once in the making, which pays over a whole film; with SLICE the first comes soonest.
+
+    Raises:
+        CannotOpen: the container claims pictures that are too large.
+    """
+    most = _container.PICTURE_PIXELS if still else _container.VIDEO_PIXELS
     decoder = stream.codec_context
+    pixels = decoder.width * decoder.height
+    if pixels > most:
+        raise CannotOpen(
+            f"{path} claims pictures of {pixels / 1e6:.0f} million pixels; at most {most / 1e6:.0f} million are "
+            "decoded: make a smaller copy"
+        )
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in _ALPHA_DECODERS:
         created = CodecContext.create(_ALPHA_DECODERS[decoder.name], "r")
         assert isinstance(created, VideoCodecContext)
         decoder = created
     decoder.thread_type = threads
-    decoder.options = {"max_pixels": str(most_pixels)}  # the stream may hold more than the container claims
+    decoder.options = {"max_pixels": str(most)}  # the stream may hold more than the container claims
     return decoder
