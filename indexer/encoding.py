@@ -133,6 +133,7 @@ def _add_lines(
     name: str, recognizer: Any, modality: Modality, lines: list[Line], encoders: Encoders, result: Encoded
 ) -> None:
     space = encoders.line_space(name, recognizer, modality)
+    lines = sorted(lines, key=lambda line: line.span.middle)  # a store files tokens by their middles
     rows = encoders.sentences.encode([line.text for line in lines])  # (N, D)
     spans = np.array([(line.span.start, line.span.end) for line in lines], np.float64).reshape(-1, 2)
     result.tokens[space.id] = Tokens(rows, spans, np.ones(len(lines), np.float32))
