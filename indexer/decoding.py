@@ -21,7 +21,7 @@ from indexer._child_process import Child
 from indexer._exchange import Wanted, lifted
 from indexer.ports import Probe
 from retriever import errors
-from retriever.errors import CannotDecode, ReelseekError
+from retriever.errors import CannotDecode, MediaError, ReelseekError
 from retriever.types import MediaKind, Pictures, Sound, Times, TimeSpan
 
 __all__ = ["Chapter", "Decoder", "Wanted"]
@@ -153,10 +153,16 @@ class _Job:
         answer = self._child.receive(limit, str(self._path))
         self._pending = False
         if "error" in answer:
-            raise _ERRORS.get(answer["error"], CannotDecode)(answer["text"])
+            raise self._error(answer)
         if ahead and "end" not in answer:
             self._send()
         return answer
+
+    def _error(self, answer: Mapping[str, str]) -> ReelseekError:
+        """What the child raised, with the file's name wherever the file is to blame."""
+        kind, text = _ERRORS.get(answer["error"], CannotDecode), answer["text"]
+        named = str(self._path) in text or not issubclass(kind, MediaError)
+        return kind(text if named else f"{self._path}: {text}")
 
     def _send(self) -> None:
         self._child.send({"job": self._number, **self._order})

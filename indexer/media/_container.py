@@ -110,7 +110,7 @@ def packets(container: InputContainer, *streams: Stream) -> "Iterator[Packet[Any
     end."""
     try:
         yield from container.demux(*streams)
-    except av.FFmpegError:
+    except (av.FFmpegError, IndexError):  # behind the last packet PyAV stumbles over streams that came up on the way
         return
 
 

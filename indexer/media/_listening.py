@@ -112,16 +112,20 @@ class _Run:
     def rest(self) -> Iterator[Placed]:
         """What is still held back."""
         yield from self._resampled()
-        yield from self._place_all(self._resampler.resample(None))
+        yield from self._mixed(None)
 
     def _resampled(self) -> Iterator[Placed]:
         frame = self._waiting.read()
         if frame is not None:
-            yield from self._place_all(self._resampler.resample(frame))
+            yield from self._mixed(frame)
 
-    def _place_all(self, frames: "list[AudioFrame]") -> Iterator[Placed]:
-        for frame in filter(None, frames):  # a resampler with nothing to do hands back even the None
-            samples = frame.to_ndarray()[0].astype(np.float32, copy=False)
+    def _mixed(self, frame: AudioFrame | None) -> Iterator[Placed]:
+        try:
+            mixed = self._resampler.resample(frame)
+        except av.FFmpegError:  # channels that nobody ever had, in a damaged file
+            return
+        for block in filter(None, mixed):  # a resampler with nothing to do hands back even the None
+            samples = block.to_ndarray()[0].astype(np.float32, copy=False)
             yield samples, self._place
             self._place += len(samples)
 

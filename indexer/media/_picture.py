@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from retriever.errors import CannotDecode
 
 SMOOTH = Interpolation.BICUBIC
 """swscale widens its filters when it scales down, so nothing aliases."""
@@ -97,7 +100,10 @@ class Converter:
 
     def _scaled(self, frame: VideoFrame, size: tuple[int, int], layout: str, how: int) -> VideoFrame:
         scaler = self._scalers.setdefault((size, layout, frame.format.name), VideoReformatter())
-        return scaler.reformat(frame, *size, format=layout, interpolation=how, threads=1)
+        try:
+            return scaler.reformat(frame, *size, format=layout, interpolation=how, threads=1)
+        except FFmpegError as error:
+            raise CannotDecode(f"its pictures are {frame.format.name}, which cannot be turned into {layout}") from error
 
 
 @dataclass(frozen=True, slots=True)
