@@ -45,8 +45,9 @@ class Tap:
 
     @property
     def jumps(self) -> bool:
-        """Whether a jump resets the decoder: only the container's own one."""
-        return self.decoder is self.stream.codec_context
+        """Whether one may jump at all: it resets the container's own decoder only, and what a clock that starts anew
+        shows means nothing without what was before."""
+        return self.decoder is self.stream.codec_context and not Clock(self.container).starts_anew
 
     def seconds(self, ticks: int) -> float:
         """A time stamp of the stream on our clock."""
@@ -99,7 +100,7 @@ class Tap:
                 yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
                 return
         clock = Clock(self.container)
-        sparing = Sparing(needed) if needed and self.jumps and not clock.starts_anew else None
+        sparing = Sparing(needed) if needed and self.jumps else None
         rate = self.stream.average_rate
         gap = float(1 / rate) if rate else 1 / _USUAL_RATE
         last: float | None = None
