@@ -1,0 +1,141 @@
+"""Why a segment answers, and when: its tokens become a span in time, and what people are shown as the reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.moments import Curve, neighbours
+from retriever.ports import Snapshot
+from retriever.scoring import Scored
+from retriever.types import Evidence, Floats, Ids, Label, Line, Modality, Times, TimeSpan, WordQuery
+from retriever.words import matched
+
+DROP = 1.25
+"""How far below its peak a moment still goes on, in the unit of the odds; 0.75 to 1.5 measured alike."""
+GAP = 0.5
+"""Seconds between two segments that are still neighbours: cuts do not fall into a gap on purpose."""
+LEAST_SHARE = 0.01
+"""Modalities that counted for less are not named."""
+SHOWN = 3
+"""Spans of one modality that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A line that holds words of the question."""
+
+    line: Line
+    words: tuple[str, ...]
+    height: float  # on the scale of the odds
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A candidate with the span that was made of it, and what was looked at for it."""
+
+    row: int  # the candidate
+    rows: Ids  # it and its neighbours
+    span: TimeSpan
+    tokens: dict[str, Ids]  # by space, the tokens of all of these
+    hits: tuple[Hit, ...]
+
+
+class Witness:
+    """Spans and reasons for the candidates of one question."""
+
+    def __init__(self, library: Snapshot, scored: Scored, words: WordQuery) -> None:
+        self._library = library
+        self._scored = scored
+        self._words = words
+        self._street = neighbours(scored.table.media, scored.table.spans, GAP)
+
+    def stretch(self, row: int) -> Stretch:
+        """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side."""
+        rows = np.flatnonzero(self._street == self._street[row])
+        tokens = {space: _gathered(seen.tokens.offsets, rows) for space, seen in self._scored.seen.items()}
+        hits = tuple(hit for at in rows for hit in self._hits(int(at)))
+        spans, heights = self._heights(tokens, hits)
+        start, end = self._scored.table.spans[row]
+        found = Curve.of(spans, heights).around(start, end, DROP)
+        return Stretch(row, rows, TimeSpan(*(found or (float(start), float(end)))), tokens, hits)
+
+    def _heights(self, tokens: dict[str, Ids], hits: Sequence[Hit]) -> tuple[Times, Floats]:
+        seen = [(self._scored.seen[space], at) for space, at in tokens.items()]
+        lines = np.array([(hit.line.span.start, hit.line.span.end) for hit in hits]).reshape(-1, 2)
+        spans = np.concatenate([lines, *(one.tokens.spans[at] for one, at in seen)])
+        heights = [np.array([hit.height for hit in hits], np.float32), *(one.heights[at] for one, at in seen)]
+        return spans, np.concatenate(heights)
+
+    def _hits(self, row: int) -> list[Hit]:
+        """Lines of a candidate that hold words of the question; looked up only where the words were found."""
+        place = {source.modality: k for k, source in enumerate(self._scored.sources) if not source.space}
+        odds = {modality: float(self._scored.odds[k, row]) for modality, k in place.items()}
+        if not any(map(np.isfinite, odds.values())):
+            return []
+        (lines,) = self._library.lines(self._scored.table.segments[row : row + 1])
+        read = [(line, matched(self._words, line.text, line.modality)) for line in lines]
+        return [Hit(line, words, odds[line.modality]) for line, words in read if words]
+
+    def evidence(self, stretch: Stretch) -> tuple[Evidence, ...]:
+        """One for each modality that had a say, the weightiest first; their shares sum to one."""
+        shares = self._shares(stretch.row)
+        told = [self._told(modality, share, stretch) for modality, share in shares.items()]
+        return tuple(sorted(told, key=lambda one: (-one.share, one.modality)))
+
+    def _shares(self, row: int) -> dict[Modality, float]:
+        shares: dict[Modality, float] = {}
+        for source, share in zip(self._scored.sources, self._scored.shares[:, row].tolist(), strict=True):
+            shares[source.modality] = shares.get(source.modality, 0.0) + share
+        heard = {modality: share for modality, share in shares.items() if share >= LEAST_SHARE}
+        return {modality: share / sum(heard.values()) for modality, share in heard.items()}
+
+    def _told(self, modality: Modality, share: float, stretch: Stretch) -> Evidence:
+        ours = [k for k, source in enumerate(self._scored.sources) if source.modality is modality]
+        best = max(ours, key=lambda k: float(self._scored.scores[k, stretch.row]))
+        space = next((self._scored.sources[k].space for k in (best, *ours) if self._scored.sources[k].space), "")
+        hits = [hit for hit in stretch.hits if hit.line.modality is modality and hit.line.span.overlaps(stretch.span)]
+        spans, labels = self._shown(space, stretch) if space else ((), ())
+        return Evidence(
+            modality,
+            space,
+            float(self._scored.scores[best, stretch.row]),
+            share,
+            spans or tuple(hit.line.span for hit in hits[:SHOWN]) or (stretch.span,),
+            labels,
+            tuple(dict.fromkeys(word for hit in hits for word in hit.words)),
+        )
+
+    def _shown(self, space: str, stretch: Stretch) -> tuple[tuple[TimeSpan, ...], tuple[Label, ...]]:
+        """Where a space saw it within the span, best first, and what it held the best token for."""
+        seen, at = self._scored.seen[space], stretch.tokens[space]
+        middles = seen.tokens.spans[at].mean(axis=1)
+        at = at[(middles >= stretch.span.start) & (middles < stretch.span.end)]
+        if not len(at):
+            return (), ()
+        best = at[np.argsort(-seen.heights[at], kind="stable")]
+        near = best[seen.heights[best] >= seen.heights[best[0]] - DROP]
+        names = seen.tokens.labels[int(best[0])]
+        chances = seen.tokens.probabilities[best[0]].tolist() if names else []
+        return _joined(seen.tokens.spans[near]), tuple(map(Label, names, chances))
+
+
+def _gathered(offsets: Ids, rows: Ids) -> Ids:
+    """The tokens of several segments, in their order."""
+    counts = offsets[rows + 1] - offsets[rows]
+    at: Ids = np.arange(counts.sum()) + np.repeat(offsets[rows] - np.cumsum(counts) + counts, counts)
+    return at
+
+
+def _joined(spans: Times) -> tuple[TimeSpan, ...]:
+    """Spans that touch or overlap as one, in the order of the first of each; the first few."""
+    runs: list[TimeSpan] = []
+    for start, end in spans.tolist():
+        span = TimeSpan(start, end)
+        for number, run in enumerate(runs):
+            if span.start <= run.end and run.start <= span.end:
+                runs[number] = run.cover(span)
+                break
+        else:
+            runs.append(span)
+    return tuple(runs[:SHOWN])

@@ -1,0 +1,69 @@
+"""Relevance over time becomes spans.
+
+    curve = Curve.of(spans, heights)                 # what tokens say, as a step function of time
+    start, end = curve.around(12.5, 14.0, drop=1.0)  # where it stays high around its peak there
+
+Pure arithmetic: no store, no media.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.types import Floats, Ids, Times
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A step function of time: `heights[i]` holds on `[edges[i], edges[i + 1])`; -inf where nothing was looked at."""
+
+    edges: Times  # (M + 1,), rising
+    heights: Floats  # (M,)
+
+    @classmethod
+    def of(cls, spans: Times, heights: Floats) -> "Curve":
+        """The highest of the tokens `(N,)` that cover a time; tokens may overlap.  No tokens give an empty curve."""
+        if not len(spans):
+            return cls(np.zeros(0), np.zeros(0, np.float32))
+        edges = np.unique(spans)
+        first, last = np.searchsorted(edges, spans.T)  # the cells that a token covers: [first, last)
+        counts = last - first
+        token = np.repeat(np.arange(len(spans)), counts)
+        cell = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[token]
+        highest = np.full(len(edges) - 1, -np.inf, np.float32)
+        np.maximum.at(highest, cell, heights[token])
+        return cls(edges, highest)
+
+    def around(self, start: float, end: float, drop: float) -> tuple[float, float] | None:
+        """The stretch around the highest point of `[start, end)` that gathers the most above `drop` below it.
+
+        Of all stretches that hold the peak it has the largest ∫ (height - level) dt, so it bridges a short dip
+        between two high parts and leaves out a long one.  Time that nobody looked at is never bridged.  None where
+        nothing was looked at in `[start, end)`.
+        """
+        inside = np.flatnonzero((self.edges[:-1] < end) & (self.edges[1:] > start) & np.isfinite(self.heights))
+        if not len(inside):
+            return None
+        peak = int(inside[np.argmax(self.heights[inside])])
+        excess = (self.heights - (self.heights[peak] - drop)) * np.diff(self.edges)
+        last = peak + 1 + _reach(excess[peak + 1 :])
+        first = peak - _reach(excess[:peak][::-1])
+        return float(self.edges[first]), float(self.edges[last])
+
+
+def _reach(excess: Floats) -> int:
+    """How many of the first of these to take, so that their sum is largest; the fewest of equal ones."""
+    blind = np.flatnonzero(np.isneginf(excess))
+    sums = np.concatenate([[0.0], np.cumsum(excess[: blind[0]] if len(blind) else excess)])
+    return int(np.argmax(sums))
+
+
+def neighbours(media: Ids, spans: Times, gap: float) -> Ids:
+    """A number `(S,)` that segments `(S, 2)` share if they are of one media and stand in one row of segments, each at
+    most `gap` seconds from the next."""
+    order = np.lexsort((spans[:, 0], media))
+    apart = np.ones(len(order), bool)
+    apart[1:] = (np.diff(media[order]) != 0) | (spans[order][1:, 0] - spans[order][:-1, 1] > gap)
+    rows = np.empty(len(order), np.int64)
+    rows[order] = np.cumsum(apart) - 1
+    return rows

@@ -1,0 +1,143 @@
+"""A sentence becomes moments.
+
+    answer = Searcher(store, encode).search("a parrot", limit=3)
+
+question ─▶ its vector and its words ─▶ every source names its best segments ─▶ all of them look at those, through
+their tokens ─▶ scores against chance, gated by what the question is about, fused ─▶ spans in time ─▶ confidence
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.calibration import Tail, background
+from retriever.evidence import Stretch, Witness
+from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
+from retriever.query import Query, both, parse
+from retriever.registry import Registry
+from retriever.scoring import Levels, Scored, Scorer, take_levels
+from retriever.types import EVERYTHING, Answer, Filter, Moment, TimeSpan, WordQuery
+from retriever.words import forms, query_words
+
+RERANKERS = Registry("retriever.rerankers")
+BY = ("moment", "video")
+MIN_CONFIDENCE = 0.9
+"""One background sentence in ten would be answered."""
+MISSES = 3
+"""Near misses that an answer shows."""
+KEPT = 2
+"""Calibrations that a searcher keeps; each belongs to one generation of the library."""
+BACKGROUND_DEPTH = 200
+"""Candidates for a background sentence: only the best score is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is derived from one generation of a library."""
+
+    levels: Levels
+    tail: Tail
+
+
+class Searcher:
+    """Answers questions about one library, from what is committed when they are asked."""
+
+    def __init__(self, store: Store, encode: EncodeSentences, reranker: Reranker | None = None) -> None:
+        self._store = store
+        self._encode = encode
+        self._reranker: Reranker = reranker or RERANKERS.load("maxsim").build()
+        self._calibrations: dict[str, Calibration] = {}
+
+    def search(
+        self,
+        query: str | Query,
+        *,
+        by: str = "moment",
+        limit: int = 10,
+        depth: int = 200,
+        min_confidence: float | None = None,
+        where: Filter = EVERYTHING,
+    ) -> Answer:
+        """The moments that answer `query`, best first; with `by="video"` the best one of each media.
+
+        `depth` segments are looked at closely.  What has less than `min_confidence` is a near miss.
+
+        Raises:
+            QueryError: the query is empty or too long, or a filter in it cannot be read.
+            SpaceMismatch: the encoder does not make vectors such as the library holds.
+        """
+        _check(by, limit, depth)
+        asked = parse(query) if isinstance(query, str) else query
+        least = MIN_CONFIDENCE if min_confidence is None else min_confidence
+        with self._store.snapshot() as library:
+            known = self._calibrated(library)
+            words = words_of(asked)
+            scorer = Scorer(library, self._reranker, known.levels)
+            (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, both(where, asked.where))
+            witness = Witness(library, scored, words)
+            picked = list(_picked(scored, witness, by, limit))
+            media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
+        scores = scored.fused[[stretch.row for stretch in picked]]
+        told = zip(media, picked, scores.tolist(), known.tail.confidences(scores).tolist(), strict=True)
+        found = sorted(
+            (Moment(one, it.span, how, sure, witness.evidence(it)) for one, it, how, sure in told), key=_order
+        )
+        sure = tuple(moment for moment in found if moment.confidence >= least)
+        misses = tuple(moment for moment in found if moment.confidence < least)
+        return Answer(asked.typed, sure, misses[:MISSES], known.tail.rate(least), asked.notes)
+
+    def _calibrated(self, library: Snapshot) -> Calibration:
+        """Of this generation: worked out when it is first asked, then kept."""
+        if library.generation not in self._calibrations:
+            made = calibrate(library, self._encode, self._reranker)
+            recent = list(self._calibrations.items())[1 - KEPT :]
+            self._calibrations = dict([*recent, (library.generation, made)])
+        return self._calibrations[library.generation]
+
+
+def calibrate(library: Snapshot, encode: EncodeSentences, reranker: Reranker) -> Calibration:
+    """Ask a library the background sentences: what chance does in each source, and the best score of each of them."""
+    asked = background()
+    rows = encode(asked.sentences)
+    words = [query_words(sentence) for sentence in asked.sentences]
+    levels = take_levels(library, reranker, rows, asked.modalities, words)
+    scored = Scorer(library, reranker, levels).score(rows, words, BACKGROUND_DEPTH)
+    return Calibration(levels, Tail.of([float(one.fused.max()) for one in scored if len(one)]))
+
+
+def words_of(query: Query) -> WordQuery:
+    """The words of a question: those in quotes count one by one as well as in a row."""
+    words = query_words(query.sentence)
+    phrases = tuple(tuple(forms(phrase)) for phrase in query.phrases)
+    return WordQuery(words.terms, tuple(phrase for phrase in phrases if phrase))
+
+
+def _check(by: str, limit: int, depth: int) -> None:
+    if by not in BY:
+        raise ValueError(f"by is {by!r}; it wants {' or '.join(BY)}")
+    if limit < 1 or depth < 1:
+        raise ValueError(f"limit and depth must be at least 1, got {limit} and {depth}")
+
+
+def _picked(scored: Scored, witness: Witness, by: str, limit: int) -> Iterator[Stretch]:
+    """The best candidates as stretches of time, best first: of each media one, or none that a better one covers."""
+    taken: list[tuple[int, TimeSpan]] = []
+    for row in np.argsort(-scored.fused, kind="stable").tolist():
+        if len(taken) == limit or not np.isfinite(scored.fused[row]):
+            return
+        media = int(scored.table.media[row])
+        before = [span for number, span in taken if number == media]
+        middle = float(scored.table.spans[row].mean())
+        if before and (by == "video" or any(span.holds(middle) for span in before)):
+            continue
+        stretch = witness.stretch(row)
+        if any(2 * span.shared(stretch.span) > min(span.length, stretch.span.length) for span in before):
+            continue
+        taken.append((media, stretch.span))
+        yield stretch
+
+
+def _order(moment: Moment) -> tuple[float, str, float]:
+    """Best first; ties by media key, then start."""
+    return -moment.score, moment.media.key, moment.start_s
