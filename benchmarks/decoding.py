@@ -5,7 +5,7 @@
 Prints × realtime for three ways over the same films, run in turns, the best of each:
   bare     PyAV decodes every picture and every block of sound, and throws them away
   plain    the same, and two pictures a second are converted (shorter side 260), sound resampled to 16 kHz
-  child    `indexer.decoding.Decoder`, which gives the same in a child; it spares what no picture that is wanted leans on
+  child    `indexer.decoding.Decoder`, which gives the same through a child, and spares what it can
 and the ratio child : plain.
 """
 
