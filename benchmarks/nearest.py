@@ -59,7 +59,7 @@ def crossing(rows: Halves, questions: Matrix, folder: Path) -> None:
         _ann.Index.build(part, folder / "crossing")
         index = _ann.Index.open(folder / "crossing")
         numbers = iter(np.resize(np.arange(len(questions)), 10_000).tolist())
-        limit, _ann.EXACT_UP_TO = _ann.EXACT_UP_TO, 0
+        limit, _ann.FLAT_UP_TO = _ann.FLAT_UP_TO, 0
 
         def exactly(part: Halves = part, segment: np.ndarray = segment, numbers: Iterator[int] = numbers) -> None:
             _ann.exact(questions[[next(numbers)]], part, segment, DEPTH)
@@ -73,7 +73,7 @@ def crossing(rows: Halves, questions: Matrix, folder: Path) -> None:
             index.nearest(questions[[next(numbers)]], part, segment, DEPTH)
 
         one, other = machine.by_turns([exactly, by_index], runs=40, warm=5)
-        _ann.EXACT_UP_TO = limit
+        _ann.FLAT_UP_TO = limit
         times = f"{1e3 * one.median:8.2f}   {1e3 * other.median:8.2f}"
         print(f"{count:7,}  {times}   {machine.ratio(one, other):.2f} × the index")
     (folder / "crossing").unlink()

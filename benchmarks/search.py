@@ -92,12 +92,12 @@ def stages(snapshot: Snapshot, questions: list[str]) -> None:
 @contextmanager
 def exactly() -> Iterator[None]:
     """Every row is scored, whatever index there is."""
-    limit = _ann.EXACT_UP_TO
-    _ann.EXACT_UP_TO = sys.maxsize
+    limit = _ann.FLAT_UP_TO
+    _ann.FLAT_UP_TO = sys.maxsize
     try:
         yield
     finally:
-        _ann.EXACT_UP_TO = limit
+        _ann.FLAT_UP_TO = limit
 
 
 def first_stage_recall(snapshot: Snapshot, questions: list[str]) -> None:

@@ -22,8 +22,10 @@ from retriever.types import Floats, Halves, Ids, Matrix, Ranking
 
 Mask = NDArray[np.bool_]
 
-EXACT_UP_TO = 5_000
-"""Rows that are all scored: an index takes as long from here on, and is sure of less."""
+FLAT_UP_TO = 2_000
+"""Rows that are all scored: from here on an index is quicker."""
+_EXACT_SHARE = 0.01
+"""Share of the rows that a filter may leave for them to be scored without the index, whose time does not shrink so."""
 _ONE_LIST_UP_TO = 200_000
 """Rows that are scanned in one list; more are cut into lists."""
 _PROBES = 128
@@ -35,16 +37,20 @@ _LEAST_SCANNED = 4
 """Rows scanned, at least, for each that is fetched."""
 _CODED_TOGETHER = 4
 """Numbers of a row that share a code of 4 bits: D / 8 bytes a row."""
+_CODED_FROM = 16 * 39
+"""Rows from which codes can be learned: FAISS asks for 39 for each of the 16 values of a code."""
 _TRAINED_A_LIST = 64
 """Rows that a list's centre is learned from; FAISS asks for 39."""
 _LEAST_TRAINED = 16_384
+_ROUNDS = 10
+"""Of k-means for the codes; FAISS's 25 find no more."""
 _BLOCK = 8_192
 """Rows scored or added at a time."""
 
 
 def worthwhile(rows: int) -> bool:
     """Whether so many rows deserve an index, and there is a library to make one."""
-    return rows > EXACT_UP_TO and find_spec("faiss") is not None
+    return rows > FLAT_UP_TO and find_spec("faiss") is not None
 
 
 def exact(
@@ -110,9 +116,10 @@ class Index:
         Where a query finds fewer segments than it wants it looks wider, in the end at every row: neither a filter nor
         dead rows nor segments of many rows leave a ranking short.
         """
+        rows, segment = np.asarray(rows), np.asarray(segment)  # a memmap's own indexing is slow
         live = None if allowed is None else _live(segment[: self.count], allowed, dead)
-        able = self.count if live is None else int(live.sum())
-        if able <= EXACT_UP_TO:
+        able = self.count if live is None else int(np.count_nonzero(live))
+        if able <= max(FLAT_UP_TO, _EXACT_SHARE * self.count):
             return exact(queries, rows, segment, depth, allowed, dead)
         best = [_Best(depth) for _ in queries]
         tail = slice(self.count, None)
@@ -156,7 +163,7 @@ class _Reach:
         """Enough for `depth` segments: few able rows have their best in more lists, and many wanted fill more."""
         rows_a_segment = max(1.0, index.count / (int(segment[index.count - 1]) + 1))
         rows = max(_LEAST_FETCHED, round(_OVERFETCH * depth * rows_a_segment))
-        lists = max(_PROBES, index.engine.nlist // 8) / math.sqrt(able / index.count)
+        lists = max(_PROBES, index.engine.nlist // 8) / math.cbrt(able / index.count)
         lists = max(lists, index.engine.nlist * _LEAST_SCANNED * rows / able)
         return cls(min(rows, able), min(math.ceil(lists), index.engine.nlist))
 
@@ -209,8 +216,8 @@ def _rescore(best: _Best, query: Floats, rows: Halves, segment: Ids, numbers: Id
 def _completed(best: _Best, query: Floats, rows: Halves, segment: Ids, dead: Mask | None) -> Ranking:
     """The same segments with all of their rows looked at: the index may have missed the best one."""
     starts = np.searchsorted(segment, best.segments, "left")
-    counts = np.searchsorted(segment, best.segments, "right") - starts
-    if counts.sum() > len(counts):
+    if (segment[np.minimum(starts + 1, len(segment) - 1)] == segment[starts]).any():
+        counts = np.searchsorted(segment, best.segments, "right") - starts
         numbers = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         _rescore(best, query, rows, segment, numbers, dead)
     return best.ranking()
@@ -238,12 +245,18 @@ def _trained(rows: Halves) -> Any:
     faiss = _faiss()
     count, dimension = rows.shape
     lists = _lists(count)
-    codes = f"PQ{dimension // _CODED_TOGETHER}x4fs" if dimension % _CODED_TOGETHER == 0 else "SQ8"
+    coded = dimension % _CODED_TOGETHER == 0 and count >= _CODED_FROM
+    codes = f"PQ{dimension // _CODED_TOGETHER}x4fs" if coded else "SQfp16"
     engine = faiss.index_factory(dimension, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     engine.cp.max_points_per_centroid = _TRAINED_A_LIST
+    if coded:
+        engine.pq.cp.niter = _ROUNDS
     taken = min(count, max(_LEAST_TRAINED, _TRAINED_A_LIST * lists))
     sample = np.sort(np.random.default_rng(0).choice(count, taken, replace=False))
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # threads that wait for each other so often take ten times as long on a busy machine
     engine.train(kernels.singles(rows[sample]))
+    faiss.omp_set_num_threads(threads)
     return engine
 
 

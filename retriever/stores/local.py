@@ -140,12 +140,13 @@ class LocalStore(Writer):
             for space in view.spaces:
                 vectors = view.rows(space, "vectors")
                 name, covered = view.indexes.get(space, ("", 0))
-                if self._index(name) is None:  # deleted, or it cannot be read
+                older = self._index(name)
+                if older is None:  # deleted, or it cannot be read
                     covered = 0
                 if _ann.worthwhile(len(vectors) - covered):
                     new = Column(index_name(space, epoch, len(vectors)), space, "index", len(vectors))
                     (self._folder / INDEX_FOLDER).mkdir(exist_ok=True)
-                    _ann.Index.build(vectors, self._folder / new.name)
+                    _ann.Index.build(vectors, self._folder / new.name, older)
                     reached("store-index-built")
                     self._name_index(new, epoch)
 

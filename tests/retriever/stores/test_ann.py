@@ -176,7 +176,7 @@ def test_any_dimension_has_an_index(tmp_path: Path) -> None:
 
 
 def test_few_rows_deserve_no_index() -> None:
-    assert not _ann.worthwhile(_ann.EXACT_UP_TO)
+    assert not _ann.worthwhile(_ann.FLAT_UP_TO)
 
 
 def test_without_faiss_there_is_no_index(monkeypatch: pytest.MonkeyPatch) -> None:
