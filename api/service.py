@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from retriever.search import Searcher
-
 from api import parts
 from indexer import pipeline, recipe, sources
 from indexer.events import Event, Summary
@@ -16,6 +14,7 @@ from indexer.run import Run
 from retriever import processes
 from retriever.errors import NoSuchMedia
 from retriever.ports import Store
+from retriever.search import Searcher
 from retriever.settings import Settings
 from retriever.types import EVERYTHING, Answer, Filter, Media, Metadata, Quarantined, parse_reference
 
