@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from api import quotes
 from api.show import PERCEIVED, short
 from api.terminal import counted, plain
-from retriever.types import Answer, Evidence, MediaKind, Moment, TimeSpan, clock
+from retriever.types import Answer, Evidence, Line, MediaKind, Moment, TimeSpan, clock
 
 MISSES_SHOWN = 3
 LABELS_SHOWN = 4
@@ -21,14 +22,14 @@ Draw = Callable[[Moment], str]
 """A picture of a moment as HTML: an image with its data inside, or a few words."""
 
 
-def write(answers: Sequence[Answer], target: str | os.PathLike[str]) -> None:
+def write(answers: Sequence[Answer], lines: quotes.Lines, target: str | os.PathLike[str]) -> None:
     """Write the page to `target`, whole or not at all."""
     from api import pictures
 
     file = Path(target)
     half = file.with_name(f".{file.name}.{os.getpid()}.part")
     drawn = pictures.drawn([moment for answer in answers for moment in answer.moments])
-    text = page(answers, lambda moment: drawn[moment.ref])
+    text = page(answers, lines, lambda moment: drawn[moment.ref])
     try:
         half.write_text(text, encoding="utf-8", errors="replace")
         half.replace(file)
@@ -36,14 +37,14 @@ def write(answers: Sequence[Answer], target: str | os.PathLike[str]) -> None:
         half.unlink(missing_ok=True)
 
 
-def page(answers: Sequence[Answer], draw: Draw) -> str:
+def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw) -> str:
     """The page as text."""
     template = Template(files("api").joinpath("report.html").read_text(encoding="utf-8"))
     alone = len(answers) == 1
     head = "" if alone else f"<h1>{counted(len(answers), 'question')}</h1>"
     level = 1 if alone else 2
     title = answers[0].query if alone else counted(len(answers), "question")
-    body = "\n".join([head, *(_section(answer, level, draw) for answer in answers)])
+    body = "\n".join([head, *(_section(answer, level, lines, draw) for answer in answers)])
     foot = (
         "Confidence is the chance that a result this good is not chance, learned from questions that have no answer "
         "in this library. A share is what a modality adds to the score."
@@ -51,13 +52,15 @@ def page(answers: Sequence[Answer], draw: Draw) -> str:
     return template.substitute(title=f"{_safe(title)} · reelseek", body=body, foot=foot)
 
 
-def _section(answer: Answer, level: int, draw: Draw) -> str:
+def _section(answer: Answer, level: int, lines: quotes.Lines, draw: Draw) -> str:
     heading = f"<h{level}>{_safe(answer.query)}</h{level}>"
     notes = "".join(f'<p class="note">{_safe(note)}</p>' for note in answer.notes)
     if not answer.moments:
         return f"<section>{heading}{_nothing(answer.misses)}{notes}</section>"
     said = f'<p class="said">{counted(len(answer.moments), "moment")}, {_alarms(answer.false_alarms)}</p>'
-    found = "\n".join(_moment(rank, moment, draw) for rank, moment in enumerate(answer.moments, 1))
+    found = "\n".join(
+        _moment(rank, moment, lines.get(moment.ref, ()), draw) for rank, moment in enumerate(answer.moments, 1)
+    )
     return f"<section>{heading}{said}\n{found}{notes}</section>"
 
 
@@ -76,13 +79,15 @@ def _nothing(misses: Sequence[Moment]) -> str:
     return f'<div class="none"><p><strong>Nothing here answers this.</strong></p>{near}</div>'
 
 
-def _moment(rank: int, moment: Moment, draw: Draw) -> str:
+def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw) -> str:
     media, path = moment.media, Path(moment.media.path)
     still = media.kind is MediaKind.IMAGE
     link = f"{path.absolute().as_uri()}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
     time = "picture" if still else f"{_times(moment.span)} <span class='at'>of {clock(media.duration)}</span>"
     title = f" · {_safe(media.metadata.title)}" if media.metadata.title else ""
-    rows = "\n".join(_evidence(piece, still) for piece in sorted(moment.evidence, key=lambda piece: -piece.share))
+    rows = "\n".join(
+        _evidence(piece, lines, still) for piece in sorted(moment.evidence, key=lambda piece: -piece.share)
+    )
     return f"""<article class="moment">
 <div class="picture">{draw(moment)}{"" if still else _timeline(moment)}</div>
 <div class="facts">
@@ -102,8 +107,9 @@ def _timeline(moment: Moment) -> str:
     return f'<div class="where"><i style="left:{left:.2f}%;width:{width:.2f}%"></i></div>'
 
 
-def _evidence(piece: Evidence, still: bool) -> str:
-    words = " ".join(f"<mark>{_safe(word)}</mark>" for word in piece.words)
+def _evidence(piece: Evidence, lines: Sequence[Line], still: bool) -> str:
+    said = [quotes.marked(line, piece.words, _marked, _safe) for line in quotes.behind(piece, lines)]
+    words = " ".join(f"<q>{line}</q>" for line in said) or " ".join(map(_marked, piece.words))
     labels = "".join(
         f'<span class="label">{_safe(short(label.name))} <small>{_percent(label.probability)}</small></span>'
         for label in piece.labels[:LABELS_SHOWN]
@@ -114,6 +120,10 @@ def _evidence(piece: Evidence, still: bool) -> str:
         f'<td class="share"><span class="bar"><i style="width:{100 * piece.share:.0f}%"></i></span>'
         f"{_percent(piece.share)}</td><td>{words} {labels} {at}</td></tr>"
     )
+
+
+def _marked(word: str) -> str:
+    return f"<mark>{_safe(word)}</mark>"
 
 
 def _percent(share: float) -> str:

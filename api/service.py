@@ -16,7 +16,7 @@ from retriever.errors import NoSuchMedia
 from retriever.ports import Store
 from retriever.search import Searcher
 from retriever.settings import Settings
-from retriever.types import EVERYTHING, Answer, Filter, Media, Metadata, Quarantined, parse_reference
+from retriever.types import EVERYTHING, Answer, Filter, Line, Media, Metadata, Moment, Quarantined, parse_reference
 
 DEFAULTS = Settings()
 LEAST_ID = 4
@@ -106,6 +106,13 @@ class Library:
         """By path."""
         with self._store.snapshot() as snapshot:
             return list(snapshot.media(where))
+
+    def lines(self, moment: Moment) -> list[Line]:
+        """What is said and written during a moment, in order of time."""
+        with self._store.snapshot() as snapshot:
+            numbers = snapshot.numbers(Filter(media=frozenset({moment.media.key})))
+            found = [line for lines in snapshot.lines(numbers) for line in lines]
+        return sorted((line for line in found if line.span.overlaps(moment.span)), key=lambda line: line.span)
 
     def quarantined(self) -> list[Quarantined]:
         """Files that could not be indexed, by path."""

@@ -1,9 +1,10 @@
 """An answer as lines for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from api import quotes
 from api.terminal import Paint, near, plain
-from retriever.types import Answer, Evidence, Modality, Moment
+from retriever.types import Answer, Evidence, Line, Modality, Moment
 
 PERCEIVED = {Modality.VISION: "seen", Modality.SOUND: "heard", Modality.SPEECH: "said", Modality.TEXT: "written"}
 """Modalities as people call them."""
@@ -15,23 +16,23 @@ def short(label: str) -> str:
     return label.partition(",")[0]
 
 
-def answer(found: Answer, paint: Paint) -> Iterator[str]:
-    """Two to five lines a moment: where and how sure, then why, by modality."""
+def answer(found: Answer, lines: quotes.Lines, paint: Paint) -> Iterator[str]:
+    """Three to six lines a moment: where and how sure, then why, by modality."""
     for rank, moment in enumerate(found.moments, 1):
-        yield from _moment(rank, moment, paint)
+        yield from _moment(rank, moment, lines.get(moment.ref, ()), paint)
 
 
-def _moment(rank: int, moment: Moment, paint: Paint) -> Iterator[str]:
+def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> Iterator[str]:
     sure = f"{100 * moment.confidence:.0f}% sure"
     yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {moment.span}  {paint.green(sure)}"
     yield paint.dim(f"    {moment.ref}  score {moment.score:.3f}")
     for piece in sorted(moment.evidence, key=lambda piece: -piece.share):
-        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, paint)}".rstrip()
+        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, lines, paint)}".rstrip()
 
 
-def _why(piece: Evidence, paint: Paint) -> str:
-    parts = []
-    if piece.words:
+def _why(piece: Evidence, lines: Sequence[Line], paint: Paint) -> str:
+    parts = [f'"{quotes.marked(line, piece.words, _marking(paint), plain)}"' for line in quotes.behind(piece, lines)]
+    if piece.words and not parts:
         parts.append(" ".join(paint.marked(plain(word)) for word in piece.words))
     if piece.labels:
         shown = piece.labels[:LABELS_SHOWN]
@@ -39,6 +40,10 @@ def _why(piece: Evidence, paint: Paint) -> str:
     if piece.spans:
         parts.append(f"at {piece.spans[0]}")
     return "  ".join(parts)
+
+
+def _marking(paint: Paint) -> quotes.Mark:
+    return lambda word: paint.marked(plain(word))
 
 
 def closing(found: Answer, least: float) -> Iterator[str]:

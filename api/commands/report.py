@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
             )
             for query in args.query
         ]
-    report.write(answers, args.file)
+        lines = {moment.ref: library.lines(moment) for answer in answers for moment in answer}
+    report.write(answers, lines, args.file)
     found = sum(bool(answer.moments) for answer in answers)
     if args.json:
         _common.put_json({"file": args.file, "answers": [schemas.search(answer, chosen.by) for answer in answers]})

@@ -37,15 +37,16 @@ def run(args: argparse.Namespace) -> int:
             min_confidence=chosen.min_confidence,
             where=_common.where(args),
         )
+        lines = {moment.ref: library.lines(moment) for moment in answer}
     if args.report:
         from api import report
 
-        report.write([answer], args.report)
+        report.write([answer], lines, args.report)
         say(f"report: {args.report}")
     if args.json:
         _common.put_json(schemas.search(answer, chosen.by))
     else:
-        for line in show.answer(answer, Paint.for_stream(sys.stdout)):
+        for line in show.answer(answer, lines, Paint.for_stream(sys.stdout)):
             put(line)
     for line in show.closing(answer, chosen.min_confidence):
         say(line)

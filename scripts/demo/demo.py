@@ -75,13 +75,13 @@ def unpack(wheel: Path, members: list[str], folder: Path) -> None:
             half.replace(folder / Path(name).name)
 
 
-def reelseek(*words: str) -> subprocess.CompletedProcess[str]:
-    """Call the command line: its stdout is printed and kept, what it says on stderr goes to the terminal."""
+def reelseek(*words: str, live: bool = False) -> subprocess.CompletedProcess[str]:
+    """Call the command line and print what it prints: the answer, then what it says beside; `live`, that at once."""
     print(f"\n$ {shlex.join(['reelseek', *words])}", flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "api.main", *words], stdout=subprocess.PIPE, text=True, check=False, errors="replace"
-    )
-    print(done.stdout, end="", flush=True)
+    command = [sys.executable, "-m", "api.main", *words]
+    aside = None if live else subprocess.PIPE
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=aside, text=True, errors="replace", check=False)
+    print(done.stdout + (done.stderr or ""), end="", flush=True)
     return done
 
 
@@ -98,7 +98,7 @@ def main() -> int:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
     library, asked = str(folder / "library"), list(questions())
     media = fetch(folder)
-    if reelseek("index", str(media), "--library", library).returncode:
+    if reelseek("index", str(media), "--library", library, live=True).returncode:
         return 1
     hits = 0
     for number, question in enumerate(asked, 1):
@@ -106,7 +106,7 @@ def main() -> int:
         done = reelseek("search", question.text, "--library", library, "--limit", "2")
         hit = right(question, done)
         hits += hit
-        print("right" if hit else "WRONG")
+        print("→ right" if hit else "→ WRONG")
     page = str(folder / "report.html")
     reelseek("report", page, *(question.text for question in asked), "--library", library, "--limit", "2")
     print(f"\n{hits} of {len(asked)} questions answered rightly in {monotonic() - began:.0f} s; look at {page}")

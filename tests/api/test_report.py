@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import pictures, report
-from retriever.types import Answer, Evidence, Label, Media, MediaKind, Modality, Moment, TimeSpan
+from retriever.types import Answer, Evidence, Label, Line, Media, MediaKind, Modality, Moment, TimeSpan
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>${title}&amp;'
 
@@ -63,7 +63,7 @@ def read(page: str) -> _Reading:
 
 def test_a_moment_tells_where_when_how_sure_and_why():
     found = moment(labels=(Label("bicycle, bike", 0.41),))
-    text = read(report.page([Answer("a bike", (found,), (), 0.05, ("a note",))], picture)).text
+    text = read(report.page([Answer("a bike", (found,), (), 0.05, ("a note",))], {}, picture)).text
     for told in ("a bike", "talk.mp4", "/clips", "0:02.0–0:06.0", "97% sure", "bicycle", "41%", "75%", "25%", "free"):
         assert told in text
     assert "a note" in text
@@ -71,14 +71,21 @@ def test_a_moment_tells_where_when_how_sure_and_why():
     assert text.index("seen") < text.rindex("said"), "the greater share comes first"
 
 
+def test_a_line_is_quoted_with_its_words_marked():
+    found = moment()
+    line = Line(TimeSpan(3, 3.5), "never do it for <free>", Modality.SPEECH, 1.0)
+    page = report.page([Answer("q", (found,))], {found.ref: [line]}, picture)
+    assert "<q>never do it for &lt;<mark>free</mark>&gt;</q>" in page
+
+
 def test_nothing_found_says_so_and_what_came_nearest():
-    text = read(report.page([Answer("a whale", (), (moment(),), 0.05)], picture)).text
+    text = read(report.page([Answer("a whale", (), (moment(),), 0.05)], {}, picture)).text
     assert "Nothing here answers this." in text
     assert "Not sure enough: talk.mp4" in text
 
 
 def test_a_still_has_no_times():
-    page = report.page([Answer("q", (moment(kind=MediaKind.IMAGE),))], picture)
+    page = report.page([Answer("q", (moment(kind=MediaKind.IMAGE),))], {}, picture)
     assert "0:02.0" not in page
     assert "#t=" not in page
 
@@ -93,7 +100,7 @@ def test_what_stands_in_a_media_cannot_act(where):
     query = EVIL if where == "query" else "q"
     answer = Answer(query, (found,), (), 0.1, (EVIL,) if where == "notes" else ())
     empty = Answer(query, (), (found,), 0.1)
-    reading = read(report.page([answer, empty], picture))
+    reading = read(report.page([answer, empty], {}, picture))
     assert not set(reading.tags) & {"script", "img", "iframe", "object", "form"}
     assert not [name for name, _ in reading.attributes if name.startswith("on")]
 
@@ -101,12 +108,12 @@ def test_what_stands_in_a_media_cannot_act(where):
 @given(st.text())
 def test_any_words_leave_the_page_whole(words):
     found = moment(words=(words,), labels=(Label(words, 0.5),))
-    tags = read(report.page([Answer(words, (found,))], picture)).tags
-    assert tags == read(report.page([Answer("q", (moment(labels=(Label("l", 0.5),)),))], picture)).tags
+    tags = read(report.page([Answer(words, (found,))], {}, picture)).tags
+    assert tags == read(report.page([Answer("q", (moment(labels=(Label("l", 0.5),)),))], {}, picture)).tags
 
 
 def test_the_page_needs_nothing_beside_itself():
-    reading = read(report.page([Answer("q", (moment(),))], picture))
+    reading = read(report.page([Answer("q", (moment(),))], {}, picture))
     links = [value for name, value in reading.attributes if name in ("src", "href")]
     assert links == ["file:///clips/talk.mp4#t=2.00,6.00"]
     policy = next(value for name, value in reading.attributes if name == "content" and "default-src" in value)

@@ -3,11 +3,13 @@
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api import progress, show, terminal
+from api import progress, quotes, show, terminal
 from api.terminal import Paint
 from indexer.events import Advanced, Committed, Opened, Planned, SetAside, Summary, Warned
-from retriever.types import Answer, Evidence, Label, Media, MediaKind, Modality, Moment, TimeSpan
+from retriever.types import Answer, Evidence, Label, Line, Media, MediaKind, Modality, Moment, TimeSpan
 
 PLAIN = Paint(False)
 
@@ -22,12 +24,33 @@ def found() -> Moment:
 
 
 def test_a_moment_is_where_when_how_sure_and_why(found):
-    assert list(show.answer(Answer("q", (found,)), PLAIN)) == [
+    assert list(show.answer(Answer("q", (found,)), {}, PLAIN)) == [
         " 1  /elsewhere/clip�[31m.mp4  0:02.0-0:06.0  97% sure",
         "    cafe@2.00-6.00  score 0.900",
         "    seen     75%  mountain bike (0.41), moped (0.20)  at 0:04.0-0:05.0",
         "    said     25%  *never* *free*  at 0:03.0-0:04.0",
     ]
+
+
+def test_a_line_is_quoted_with_its_words_marked(found):
+    lines = [
+        Line(TimeSpan(3.2, 3.8), "Never do it for \x1bfree, said Freeman.", Modality.SPEECH, 1.0),
+        Line(TimeSpan(9.0, 9.5), "elsewhere, free", Modality.SPEECH, 1.0),
+    ]
+    shown = list(show.answer(Answer("q", (found,)), {found.ref: lines}, PLAIN))
+    assert shown[3] == '    said     25%  "*Never* do it for �*free*, said Freeman."  at 0:03.0-0:04.0'
+
+
+def test_on_screen_words_are_marked_though_their_spaces_are_lost():
+    line = Line(TimeSpan(0, 1), "THANKSFORWATCHING", Modality.TEXT, 1.0)
+    assert quotes.marked(line, ["watching", "Thanks"], "[{}]".format, str) == "[THANKS]FOR[WATCHING]"
+
+
+@given(st.text(), st.lists(st.text(min_size=1)), st.sampled_from([Modality.TEXT, Modality.SPEECH]))
+def test_marking_loses_nothing(text, words, modality):
+    line = Line(TimeSpan(0, 1), text, modality, 1.0)
+    shown = quotes.marked(line, words, str, str)
+    assert shown == text or (len(text) > quotes.LONGEST and shown.endswith("…"))
 
 
 def test_a_path_is_shown_from_the_working_folder_on(tmp_path, monkeypatch):
