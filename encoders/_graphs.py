@@ -9,7 +9,7 @@ operation by operation: nothing has to be traced, so neither torch nor a model f
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
 
+BATCHES = (16, 4, 1)  # more than 16 gain nothing on a few cores
+
 
 @lru_cache(maxsize=1)
 def _core() -> ov.Core:
@@ -40,6 +42,15 @@ def compiled(model: ov.Model) -> ov.CompiledModel:
     different numbers on different machines.
     """
     return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+
+
+def batches(count: int) -> Iterator[slice]:
+    """`count` rows in batches of few sizes: the runtime keeps memory for every size it has met."""
+    start = 0
+    for size in BATCHES:
+        while count - start >= size:
+            yield slice(start, start + size)
+            start += size
 
 
 def cache_folder() -> Path:

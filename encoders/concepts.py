@@ -13,7 +13,7 @@ import openvino as ov
 
 from encoders._bridge import Bridge, Layer, Mix, Texts, bridge
 from encoders._efficientnet import SIDE, graph, read_weights
-from encoders._graphs import Arrays, compiled, kept
+from encoders._graphs import Arrays, batches, compiled, kept
 from encoders._squares import squares
 from encoders._weights import CLASS_WORDS, CONCEPTS
 from retriever.ports import SentenceEncoder
@@ -23,7 +23,6 @@ MODALITY = Modality.VISION
 KIND = "frames"
 CHECKPOINT = "models/efficientnet-lite2-9656183e.pth"
 MEAN, SPREAD = 0.498 * 255, 0.502 * 255  # of the pixels that it was trained on
-BATCH = 16  # frames; more gain nothing on a few cores
 TEMPERATURE = 1.25  # of the probabilities that are averaged; the labels show those of temperature 1
 MIX = Mix(penalty=10.0, share=0.5)
 REVISION = f"square{SIDE}-t{TEMPERATURE}-ridge{MIX.penalty}x{MIX.share}-1"
@@ -62,11 +61,7 @@ class Concepts:
         if len(frames) != len(spans):
             raise ValueError(f"every frame needs its span: {len(frames)} frames, {len(spans)} spans")
         return Tokens.joined(
-            [
-                self._tokens(frames[start : start + BATCH], spans[start : start + BATCH])
-                for start in range(0, len(frames), BATCH)
-            ],
-            self.space.dimension,
+            [self._tokens(frames[rows], spans[rows]) for rows in batches(len(frames))], self.space.dimension
         )
 
     def _tokens(self, frames: Pictures, spans: Times) -> Tokens:

@@ -14,13 +14,12 @@ from safetensors.numpy import load_file
 from tokenizers import Encoding, Tokenizer
 
 from encoders._bert import WIDTH, graph
-from encoders._graphs import compiled
+from encoders._graphs import batches, compiled
 from encoders._weights import MINILM
 from retriever.types import Matrix
 
 KIND = "sentences"
 LONGEST = 256  # tokens, the two that frame a sentence counted in
-BATCH = 32  # sentences; more gain nothing on a few cores, and cost padding
 REVISION = "bert-mean-256"
 
 
@@ -36,8 +35,8 @@ class MiniLM:
         vectors = np.zeros((len(sentences), WIDTH), np.float32)
         encodings = self._tokenizer.encode_batch([_readable(sentence) for sentence in sentences])
         by_length = sorted(range(len(sentences)), key=lambda i: len(encodings[i].ids))  # so a batch has little padding
-        for start in range(0, len(by_length), BATCH):
-            rows = by_length[start : start + BATCH]
+        for batch in batches(len(by_length)):
+            rows = by_length[batch]
             vectors[rows] = self._network(_padded([encodings[i] for i in rows]))[0]
         return vectors
 

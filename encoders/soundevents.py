@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from encoders._bridge import Bridge, Layer, Mix, Texts, bridge
-from encoders._graphs import Arrays, compiled, kept
+from encoders._graphs import Arrays, batches, compiled, kept
 from encoders._logmel import RATE, STEP, log_mel, samples_of
 from encoders._weights import SOUNDEVENTS
 from encoders._yamnet import FRAMES, graph, read_weights
@@ -30,7 +30,6 @@ LOOKS = 2  # averaged in one token
 HOP = LOOKS * HALF  # samples from token to token
 LENGTH = HOP + HALF  # samples of the media that a token stands for: 1.44 s
 REACH = (LOOKS - 1) * HALF + samples_of(FRAMES)  # samples that a token reads: 15 ms more
-BATCH = 32  # tokens
 LOUD = {"Speech": 0.5, "Music": 0.5}
 """Classes that are on through half of all sound and hide what goes on beside them count less in the mean."""
 SILENCE = "Silence"
@@ -82,7 +81,7 @@ class SoundEvents:
         first = begin // HOP
         count = 1 + max(0, ceil((end - first * HOP - LENGTH) / HOP))
         numbers = np.arange(first, first + count)
-        parts = [self._tokens(sound, begin, numbers[i : i + BATCH]) for i in range(0, count, BATCH)]
+        parts = [self._tokens(sound, begin, numbers[rows]) for rows in batches(count)]
         return Tokens.joined(parts, self.space.dimension)
 
     def _tokens(self, sound: Sound, begin: int, numbers: NDArray[np.int64]) -> Tokens:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders._graphs import Arrays, cache_folder, kept
+from encoders._graphs import BATCHES, Arrays, batches, cache_folder, kept
 
 
 class Maker:
@@ -81,3 +81,10 @@ def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache_folder() == Path("/home/somebody/.cache/reelseek")
     monkeypatch.setenv("REELSEEK_CACHE", "~/mine")
     assert cache_folder() == Path("/home/somebody/mine")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 16, 23, 40])
+def test_batches_take_every_row_once_in_few_sizes(count: int) -> None:
+    slices = list(batches(count))
+    assert [row for rows in slices for row in range(count)[rows]] == list(range(count))
+    assert {rows.stop - rows.start for rows in slices} <= set(BATCHES)
