@@ -164,11 +164,15 @@ class Bars:
 
 def closing(summary: Summary) -> list[str]:
     """The last lines of a run: what was done, how quickly, and every file that was set aside with its reason."""
-    speed = summary.media_seconds / summary.wall_seconds if summary.wall_seconds else 0.0
-    lines = [
-        f"{counted(len(summary.indexed), 'file')} indexed ({clock(summary.media_seconds)} of media, "
-        f"{summary.frames:,} frames) in {summary.wall_seconds:.1f} s, {speed:.1f}× realtime"
-    ]
+    lines = []
+    if summary.indexed:
+        speed = summary.media_seconds / max(summary.wall_seconds, 1e-3)
+        lines.append(
+            f"{counted(len(summary.indexed), 'file')} indexed ({clock(summary.media_seconds)} of media, "
+            f"{summary.frames:,} frames) in {summary.wall_seconds:.1f} s, {speed:.1f}× realtime"
+        )
+    elif not (summary.quarantined or summary.renamed or summary.pruned):
+        lines.append("nothing new" if summary.unchanged else "no media files there")
     if summary.stage_seconds:
         lines.append("  " + ", ".join(f"{stage} {spent:.1f} s" for stage, spent in summary.stage_seconds.items()))
     others = [f"{summary.unchanged:,} unchanged"] if summary.unchanged else []

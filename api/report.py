@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from api import quotes
-from api.show import PERCEIVED, short
+from api.show import PERCEIVED, short, sure
 from api.terminal import counted, plain
 from retriever.types import Answer, Evidence, Line, MediaKind, Moment, TimeSpan, clock
 
@@ -73,7 +73,7 @@ def _alarms(rate: float) -> str:
 def _nothing(misses: Sequence[Moment]) -> str:
     near = "".join(
         f"<p>Not sure enough: {_safe(Path(miss.media.path).name)}, {_times(miss.span)} "
-        f"({_percent(miss.confidence)} sure)</p>"
+        f"({_safe(sure(miss.confidence))} sure)</p>"
         for miss in misses[:MISSES_SHOWN]
     )
     return f'<div class="none"><p><strong>Nothing here answers this.</strong></p>{near}</div>'
@@ -92,7 +92,7 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw) -> str
 <div class="picture">{draw(moment)}{"" if still else _timeline(moment)}</div>
 <div class="facts">
 <div class="head"><h3>{rank}. <a href="{escape(link)}">{_safe(path.name)}</a>{title}</h3>
-<span class="sure">{_percent(moment.confidence)} sure</span></div>
+<span class="sure">{_safe(sure(moment.confidence))} sure</span></div>
 <p class="time">{time}</p>
 <p class="path">{_safe(str(path.parent))}</p>
 <table>{rows}</table>

@@ -16,6 +16,11 @@ def short(label: str) -> str:
     return label.partition(",")[0]
 
 
+def sure(confidence: float) -> str:
+    """Nothing is sure for good."""
+    return ">99%" if confidence >= 0.995 else f"{100 * confidence:.0f}%"
+
+
 def answer(found: Answer, lines: quotes.Lines, paint: Paint) -> Iterator[str]:
     """Three to six lines a moment: where and how sure, then why, by modality."""
     for rank, moment in enumerate(found.moments, 1):
@@ -23,8 +28,8 @@ def answer(found: Answer, lines: quotes.Lines, paint: Paint) -> Iterator[str]:
 
 
 def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> Iterator[str]:
-    sure = f"{100 * moment.confidence:.0f}% sure"
-    yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {moment.span}  {paint.green(sure)}"
+    how_sure = paint.green(f"{sure(moment.confidence)} sure")
+    yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {moment.span}  {how_sure}"
     yield paint.dim(f"    {moment.ref}  score {moment.score:.3f}")
     for piece in sorted(moment.evidence, key=lambda piece: -piece.share):
         yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, lines, paint)}".rstrip()
@@ -53,7 +58,7 @@ def closing(found: Answer, least: float) -> Iterator[str]:
         if found.misses:
             best = found.misses[0]
             yield (
-                f"nearest: {near(best.media.path)} {best.span}, {100 * best.confidence:.0f}% sure "
+                f"nearest: {near(best.media.path)} {best.span}, {sure(best.confidence)} sure "
                 "(--min-confidence 0 shows it)"
             )
     elif found.false_alarms >= 0.005:

@@ -146,3 +146,8 @@ def test_a_run_ends_with_what_was_done_and_every_file_set_aside():
         "1 file set aside:",
         "  b.mp4: empty",
     ]
+
+
+def test_a_run_with_nothing_to_do_says_so():
+    assert progress.closing(Summary(unchanged=3)) == ["nothing new", "  3 unchanged"]
+    assert progress.closing(Summary()) == ["no media files there"]
