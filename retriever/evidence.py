@@ -11,8 +11,8 @@ from retriever.scoring import Scored
 from retriever.types import Evidence, Floats, Ids, Label, Line, Modality, Times, TimeSpan, WordQuery
 from retriever.words import matched
 
-DROP = 1.25
-"""How far below its peak a moment still goes on, in the unit of the odds; 0.75 to 1.5 measured alike."""
+DROP = 1.0
+"""How far below its peak a moment still goes on, in the unit of the odds: a factor e.  0.75 to 1.5 measured alike."""
 GAP = 0.5
 """Seconds between two segments that are still neighbours: cuts do not fall into a gap on purpose."""
 LEAST_SHARE = 0.01
@@ -50,15 +50,16 @@ class Witness:
         self._words = words
         self._street = neighbours(scored.table.media, scored.table.spans, GAP)
 
-    def stretch(self, row: int) -> Stretch:
-        """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side."""
+    def stretch(self, row: int, taken: Sequence[TimeSpan] = ()) -> Stretch | None:
+        """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side.
+        It keeps out of what is `taken`; None if nothing of the candidate is left."""
         rows = np.flatnonzero(self._street == self._street[row])
         tokens = {space: _gathered(seen.tokens.offsets, rows) for space, seen in self._scored.seen.items()}
         hits = tuple(hit for at in rows for hit in self._hits(int(at)))
         spans, heights = self._heights(tokens, hits)
         start, end = self._scored.table.spans[row]
-        found = Curve.of(spans, heights).around(start, end, DROP)
-        return Stretch(row, rows, TimeSpan(*(found or (float(start), float(end)))), tokens, hits)
+        found = Curve.of(spans, heights).without(taken).around(start, end, DROP)
+        return Stretch(row, rows, TimeSpan(*found), tokens, hits) if found else None
 
     def _heights(self, tokens: dict[str, Ids], hits: Sequence[Hit]) -> tuple[Times, Floats]:
         seen = [(self._scored.seen[space], at) for space, at in tokens.items()]

@@ -6,11 +6,12 @@
 Pure arithmetic: no store, no media.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from retriever.types import Floats, Ids, Times
+from retriever.types import Floats, Ids, Times, TimeSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Curve:
         highest = np.full(len(edges) - 1, -np.inf, np.float32)
         np.maximum.at(highest, cell, heights[token])
         return cls(edges, highest)
+
+    def without(self, spans: Sequence[TimeSpan]) -> "Curve":
+        """The same, as if nobody had looked at these spans."""
+        middles = (self.edges[:-1] + self.edges[1:]) / 2
+        hidden = np.zeros(len(middles), bool)
+        for span in spans:
+            hidden |= (middles >= span.start) & (middles < span.end)
+        return Curve(self.edges, np.where(hidden, np.float32(-np.inf), self.heights))
 
     def around(self, start: float, end: float, drop: float) -> tuple[float, float] | None:
         """The stretch around the highest point of `[start, end)` that gathers the most above `drop` below it.

@@ -2,8 +2,8 @@
 
     (found,) = Scorer(library, reranker, levels).score(views, words, depth, where)
 
-A *source* is a space of the library, or the words of a modality.  First every source names its best segments; then
-every segment that one of them named is looked at by all of them, through its tokens.
+First every source names its best segments; then every segment that one of them named is looked at by all of them,
+through its tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever import kernels
-from retriever.calibration import Chance, Scale
-from retriever.fusion import Gate, fuse
+from retriever.fusion import fuse
+from retriever.levels import Levels, Source, matching, seen_by, sources
 from retriever.ports import Reranker, Snapshot
 from retriever.types import (
     EVERYTHING,
@@ -21,52 +20,12 @@ from retriever.types import (
     Floats,
     Ids,
     Matrix,
-    Modality,
     RaggedTokens,
     Ranking,
     SegmentTable,
     Vector,
     WordQuery,
 )
-
-WORDED = (Modality.SPEECH, Modality.TEXT)
-"""Modalities that have words."""
-SAMPLED = 512
-"""Segments whose chance scores are taken: their mean is then good to a twentieth of their spread."""
-SAMPLED_A_MEDIA = 8
-"""Of one media, spread over its length, so that one long film does not stand for a library."""
-ASKED = 128
-"""Background sentences that are asked of the sample."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One way of finding: a space, or (with an empty `space`) the words of a modality."""
-
-    modality: Modality
-    space: str = ""
-
-
-def sources(library: Snapshot) -> tuple[Source, ...]:
-    """All of a library's, in a fixed order."""
-    spaces = sorted((space.modality, key) for key, space in library.spaces.items())
-    return tuple(Source(modality, key) for modality, key in spaces) + tuple(map(Source, WORDED))
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """What chance does, by source: on these levels the scores of all of them can be compared."""
-
-    gate: Gate
-    chance: Chance
-    seen: Mapping[Source, Scale]  # of a segment's score by its tokens, its own chance level taken off
-    named: Mapping[Source, Scale]  # of a first-stage score
-
-    def gates(self, view: Vector, known: Sequence[Source]) -> Floats:
-        """`(K,)` how likely the question means each source, as a logarithm."""
-        shares = self.gate.log_shares(view[None])[0]
-        place = {modality: number for number, modality in enumerate(self.gate.modalities)}
-        return np.array([shares[place[source.modality]] for source in known], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,27 +133,6 @@ class _Looked:
     each: Floats  # (N,)
 
 
-def matching(
-    library: Snapshot, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING
-) -> Ranking:
-    """Segments by BM25 a word of the question: of a long question one word matches by chance, of a short one it is the
-    question."""
-    found = library.matching(words, modality, depth, where)
-    asked = len(words.terms) + sum(map(len, words.phrases))
-    return Ranking(found.segments, found.scores / np.float32(max(1, asked)))
-
-
-def seen_by(reranker: Reranker, view: Vector, tokens: RaggedTokens, named: Floats) -> tuple[Floats, Floats]:
-    """A reranker's scores `(S,)` and relevance `(N,)`; where it has no opinion the first stage's `named` `(S,)`
-    stands, or the best token where the first stage has none either."""
-    scores, relevance = reranker.rerank(view, tokens)
-    unsaid = np.isnan(scores)
-    if unsaid.any():
-        best = kernels.segment_max(relevance, tokens.offsets)
-        scores = np.where(unsaid, np.where(np.isfinite(named), named, best), scores)
-    return scores, relevance
-
-
 def _laid_out(ranking: Ranking, numbers: Ids) -> Floats:
     """A ranking's scores at these segments `(S,)`, -inf where it does not have them."""
     laid = np.full(len(numbers), -np.inf, np.float32)
@@ -204,43 +142,3 @@ def _laid_out(ranking: Ranking, numbers: Ids) -> Floats:
         held = ranking.segments[order][place] == numbers
         laid[held] = ranking.scores[order][place[held]]
     return laid
-
-
-def sample(library: Snapshot) -> Ids:
-    """Segments that stand for a library: the same ones wherever the content is the same."""
-    numbers = library.numbers()
-    if len(numbers) <= SAMPLED:
-        return numbers
-    table = library.segments(numbers)
-    media, first, counts = np.unique(table.media, return_index=True, return_counts=True)
-    keys = [item.key for item in library.media_at(media)]
-    chosen: list[int] = []
-    for place in sorted(range(len(keys)), key=keys.__getitem__):
-        steps = np.linspace(0, counts[place] - 1, min(SAMPLED_A_MEDIA, int(counts[place]))).round().astype(int)
-        chosen.extend((first[place] + np.unique(steps)).tolist())
-        if len(chosen) >= SAMPLED:
-            break
-    picked: Ids = numbers[np.array(chosen[:SAMPLED])]
-    return picked
-
-
-def take_levels(
-    library: Snapshot, reranker: Reranker, rows: Matrix, modalities: Sequence[Modality], words: Sequence[WordQuery]
-) -> Levels:
-    """Ask background sentences, given as vectors `(B, D)`, as what they are about, and as words, of a library."""
-    chance = Chance.of(rows)
-    asked = np.linspace(0, len(rows) - 1, min(ASKED, len(rows))).round().astype(int)
-    numbers = sample(library)
-    seen: dict[Source, Scale] = {}
-    named: dict[Source, Scale] = {}
-    for source in sources(library):
-        if source.space:
-            tokens = library.tokens(numbers, source.space)
-            none = np.full(len(numbers), -np.inf, np.float32)
-            scores = np.stack([seen_by(reranker, rows[number], tokens, none)[0] for number in asked])
-            seen[source] = Scale.of(scores - chance.levels(tokens)[0])
-            named[source] = Scale.of(scores)
-        else:
-            best = [matching(library, words[number], source.modality, 1).scores for number in asked]
-            named[source] = Scale(0.0, float(np.concatenate(best).mean()) if any(map(len, best)) else 1.0)
-    return Levels(Gate.fit(rows, modalities), chance, seen, named)

@@ -6,17 +6,21 @@ question ─▶ its vector and its words ─▶ every source names its best segm
 their tokens ─▶ scores against chance, gated by what the question is about, fused ─▶ spans in time ─▶ confidence
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from retriever.calibration import Tail, background
+from retriever.calibration import Chance, Scale, Tail, background
+from retriever.derived import Arrays, kept
 from retriever.evidence import Stretch, Witness
+from retriever.fusion import Gate
+from retriever.levels import Levels, Question, measure, sources
 from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
-from retriever.scoring import Levels, Scored, Scorer, take_levels
+from retriever.scoring import Scored, Scorer
 from retriever.types import EVERYTHING, Answer, Filter, Moment, TimeSpan, WordQuery
 from retriever.words import forms, query_words
 
@@ -26,6 +30,8 @@ MIN_CONFIDENCE = 0.9
 """One background sentence in ten would be answered."""
 MISSES = 3
 """Near misses that an answer shows."""
+REVISION = 1
+"""Of how a library is calibrated; another one makes what is kept worthless."""
 KEPT = 2
 """Calibrations that a searcher keeps; each belongs to one generation of the library."""
 BACKGROUND_DEPTH = 200
@@ -38,13 +44,22 @@ class Calibration:
 
     levels: Levels
     tail: Tail
+    segments: int  # of the whole library
+
+    def part(self, library: Snapshot, where: Filter) -> float:
+        """The share of the library that may answer."""
+        return len(library.numbers(where)) / max(1, self.segments) if where.asks else 1.0
 
 
 class Searcher:
     """Answers questions about one library, from what is committed when they are asked."""
 
-    def __init__(self, store: Store, encode: EncodeSentences, reranker: Reranker | None = None) -> None:
+    def __init__(
+        self, store: Store, encode: EncodeSentences, reranker: Reranker | None = None, cache: Path | None = None
+    ) -> None:
+        """`cache` is a folder for what is derived from the library; it is made if its parent is there."""
         self._store = store
+        self._cache = cache
         self._encode = encode
         self._reranker: Reranker = reranker or RERANKERS.load("maxsim").build()
         self._calibrations: dict[str, Calibration] = {}
@@ -69,17 +84,19 @@ class Searcher:
         """
         _check(by, limit, depth)
         asked = parse(query) if isinstance(query, str) else query
+        where = both(where, asked.where)
         least = MIN_CONFIDENCE if min_confidence is None else min_confidence
         with self._store.snapshot() as library:
             known = self._calibrated(library)
             words = words_of(asked)
             scorer = Scorer(library, self._reranker, known.levels)
-            (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, both(where, asked.where))
+            (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
             picked = list(_picked(scored, witness, by, limit))
             media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
+            part = known.part(library, where)
         scores = scored.fused[[stretch.row for stretch in picked]]
-        told = zip(media, picked, scores.tolist(), known.tail.confidences(scores).tolist(), strict=True)
+        told = zip(media, picked, scores.tolist(), known.tail.confidences(scores, part).tolist(), strict=True)
         found = sorted(
             (Moment(one, it.span, how, sure, witness.evidence(it)) for one, it, how, sure in told), key=_order
         )
@@ -90,20 +107,35 @@ class Searcher:
     def _calibrated(self, library: Snapshot) -> Calibration:
         """Of this generation: worked out when it is first asked, then kept."""
         if library.generation not in self._calibrations:
-            made = calibrate(library, self._encode, self._reranker)
+            made = calibrate(library, self._encode, self._reranker, self._cache)
             recent = list(self._calibrations.items())[1 - KEPT :]
             self._calibrations = dict([*recent, (library.generation, made)])
         return self._calibrations[library.generation]
 
 
-def calibrate(library: Snapshot, encode: EncodeSentences, reranker: Reranker) -> Calibration:
+def calibrate(library: Snapshot, encode: EncodeSentences, reranker: Reranker, cache: Path | None) -> Calibration:
     """Ask a library the background sentences: what chance does in each source, and the best score of each of them."""
     asked = background()
-    rows = encode(asked.sentences)
-    words = [query_words(sentence) for sentence in asked.sentences]
-    levels = take_levels(library, reranker, rows, asked.modalities, words)
-    scored = Scorer(library, reranker, levels).score(rows, words, BACKGROUND_DEPTH)
-    return Calibration(levels, Tail.of([float(one.fused.max()) for one in scored if len(one)]))
+    sides = " ".join(sorted({space.query_side for space in library.spaces.values()}))
+    key = f"{REVISION} {asked.digest} {sides}"
+    rows = kept(cache, "background", key, lambda: {"rows": encode(asked.sentences)})["rows"]
+    question = Question(rows, [query_words(sentence) for sentence in asked.sentences])
+    gate, chance = Gate.fit(rows, asked.modalities), Chance.of(rows)
+
+    def levels(seen: Sequence[Scale], named: Sequence[Scale]) -> Levels:
+        known = sources(library)
+        return Levels(gate, chance, dict(zip(known, seen, strict=True)), dict(zip(known, named, strict=True)))
+
+    def make() -> Arrays:
+        seen, named = measure(library, reranker, question, chance)
+        scored = Scorer(library, reranker, levels(seen, named)).score(rows, question.words, BACKGROUND_DEPTH)
+        best = np.array([float(one.fused.max()) for one in scored if len(one)], np.float32)
+        scales = np.array([[(scale.middle, scale.spread) for scale in each] for each in (seen, named)])  # (2, K, 2)
+        return {"scales": scales, "best": best, "segments": np.array(len(library.numbers()))}
+
+    made = kept(cache, "calibration", f"{key} {library.generation} {reranker!r}", make)
+    seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
+    return Calibration(levels(seen, named), Tail.of(made["best"]), int(made["segments"]))
 
 
 def words_of(query: Query) -> WordQuery:
@@ -128,14 +160,12 @@ def _picked(scored: Scored, witness: Witness, by: str, limit: int) -> Iterator[S
             return
         media = int(scored.table.media[row])
         before = [span for number, span in taken if number == media]
-        middle = float(scored.table.spans[row].mean())
-        if before and (by == "video" or any(span.holds(middle) for span in before)):
+        if before and by == "video":
             continue
-        stretch = witness.stretch(row)
-        if any(2 * span.shared(stretch.span) > min(span.length, stretch.span.length) for span in before):
-            continue
-        taken.append((media, stretch.span))
-        yield stretch
+        stretch = witness.stretch(row, before)
+        if stretch:
+            taken.append((media, stretch.span))
+            yield stretch
 
 
 def _order(moment: Moment) -> tuple[float, str, float]:

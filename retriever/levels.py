@@ -1,0 +1,149 @@
+"""The sources of a library, and what chance does in each of them.
+
+A *source* is a space of the library, or the words of a modality.  Background sentences are asked of a sample of the
+library's segments; where their scores lie and how far they scatter makes the scores of all sources comparable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever import kernels
+from retriever.calibration import Chance, Scale
+from retriever.fusion import Gate
+from retriever.ports import Reranker, Snapshot
+from retriever.types import (
+    EVERYTHING,
+    Filter,
+    Floats,
+    Ids,
+    Matrix,
+    Modality,
+    RaggedTokens,
+    Ranking,
+    Vector,
+    WordQuery,
+)
+
+WORDED = (Modality.SPEECH, Modality.TEXT)
+"""Modalities that have words."""
+SAMPLED = 512
+"""Segments whose chance scores are taken: their mean is then good to a twentieth of their spread."""
+SAMPLED_A_MEDIA = 8
+"""Of one media, spread over its length, so that one long film does not stand for a library."""
+LEAST_SAMPLED = 32
+"""Segments of a space that its scale needs; rarer spaces are looked for."""
+ASKED = 128
+"""Background sentences that are asked of the sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One way of finding: a space, or (with an empty `space`) the words of a modality."""
+
+    modality: Modality
+    space: str = ""
+
+
+def sources(library: Snapshot) -> tuple[Source, ...]:
+    """All of a library's, in a fixed order."""
+    spaces = sorted((space.modality, key) for key, space in library.spaces.items())
+    return tuple(Source(modality, key) for modality, key in spaces) + tuple(map(Source, WORDED))
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What chance does, by source: on these levels the scores of all of them can be compared."""
+
+    gate: Gate
+    chance: Chance
+    seen: Mapping[Source, Scale]
+    named: Mapping[Source, Scale]
+
+    def gates(self, view: Vector, known: Sequence[Source]) -> Floats:
+        """`(K,)` how likely the question means each source, as a logarithm."""
+        shares = self.gate.log_shares(view[None])[0]
+        place = {modality: number for number, modality in enumerate(self.gate.modalities)}
+        return np.array([shares[place[source.modality]] for source in known], np.float32)
+
+
+def matching(
+    library: Snapshot, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING
+) -> Ranking:
+    """Segments by BM25 a word of the question: of a long question one word matches by chance, of a short one it is the
+    question."""
+    found = library.matching(words, modality, depth, where)
+    asked = len(words.terms) + sum(map(len, words.phrases))
+    return Ranking(found.segments, found.scores / np.float32(max(1, asked)))
+
+
+def seen_by(reranker: Reranker, view: Vector, tokens: RaggedTokens, named: Floats) -> tuple[Floats, Floats]:
+    """A reranker's scores `(S,)` and relevance `(N,)`; where it has no opinion the first stage's `named` `(S,)`
+    stands, or the best token where the first stage has none either."""
+    scores, relevance = reranker.rerank(view, tokens)
+    unsaid = np.isnan(scores)
+    if unsaid.any():
+        best = kernels.segment_max(relevance, tokens.offsets)
+        scores = np.where(unsaid, np.where(np.isfinite(named), named, best), scores)
+    return scores, relevance
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Background sentences as they are asked."""
+
+    rows: Matrix  # (B, D)
+    words: Sequence[WordQuery]
+
+    def few(self) -> "Question":
+        """Some of them, spread over all."""
+        chosen = np.linspace(0, len(self.rows) - 1, min(ASKED, len(self.rows))).round().astype(int)
+        return Question(self.rows[chosen], [self.words[number] for number in chosen])
+
+
+def measure(library: Snapshot, reranker: Reranker, asked: Question, chance: Chance) -> tuple[list[Scale], list[Scale]]:
+    """For each source, how segments are seen, their own chance level taken off, and how the first stage names them, by
+    questions that have nothing to do with the library."""
+    few, numbers = asked.few(), sample(library)
+    seen: list[Scale] = []
+    named: list[Scale] = []
+    for source in sources(library):
+        if source.space:
+            tokens = _tokens(library, source.space, numbers, few.rows)
+            blank = np.full(len(tokens.offsets) - 1, -np.inf, np.float32)
+            scores = np.stack([seen_by(reranker, row, tokens, blank)[0] for row in few.rows])
+            seen.append(Scale.of(scores - chance.levels(tokens)[0]))
+            named.append(Scale.of(scores))
+        else:
+            best = np.concatenate([matching(library, words, source.modality, 1).scores for words in few.words])
+            seen.append(Scale(0.0, float(best.mean()) if len(best) else 1.0))
+            named.append(seen[-1])
+    return seen, named
+
+
+def _tokens(library: Snapshot, space: str, numbers: Ids, rows: Matrix) -> RaggedTokens:
+    """Of a sample of segments; of those near to any question, where hardly any of the sample has this space."""
+    tokens = library.tokens(numbers, space)
+    if np.count_nonzero(np.diff(tokens.offsets)) >= LEAST_SAMPLED:
+        return tokens
+    near = np.unique(np.concatenate([ranking.segments for ranking in library.nearest(rows, space, LEAST_SAMPLED)]))
+    return library.tokens(near, space)
+
+
+def sample(library: Snapshot) -> Ids:
+    """Segments that stand for a library: the same ones wherever the content is the same."""
+    numbers = library.numbers()
+    if len(numbers) <= SAMPLED:
+        return numbers
+    table = library.segments(numbers)
+    media, first, counts = np.unique(table.media, return_index=True, return_counts=True)
+    keys = [item.key for item in library.media_at(media)]
+    chosen: list[int] = []
+    for place in sorted(range(len(keys)), key=keys.__getitem__):
+        steps = np.linspace(0, counts[place] - 1, min(SAMPLED_A_MEDIA, int(counts[place]))).round().astype(int)
+        chosen.extend((first[place] + np.unique(steps)).tolist())
+        if len(chosen) >= SAMPLED:
+            break
+    picked: Ids = numbers[np.array(chosen[:SAMPLED])]
+    return picked
