@@ -5,6 +5,7 @@ Everything that comes from a media (names, words, labels) is escaped, and the pa
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -33,8 +34,11 @@ def write(answers: Sequence[Answer], lines: quotes.Lines, target: str | os.PathL
     try:
         half.write_text(text, encoding="utf-8", errors="replace")
         half.replace(file)
+    except OSError as error:
+        raise OSError(error.errno, f"the report cannot be written: {error.strerror}", str(file)) from error
     finally:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink()
 
 
 def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw) -> str:

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from api import exits
+from api import exits, parts
 from api.main import main
+from retriever.types import Modality
 
 Captured = pytest.CaptureFixture[str]
 
@@ -195,6 +197,32 @@ def test_a_report_says_where_a_file_is_gone(indexed, capsys):
     (indexed / "first.mp4").unlink()
     call(capsys, "search", "blue", "--min-confidence", "0", "--report", "page.html")
     assert "no picture: " in Path("page.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(kept, tmp_path, capsys):
+    page = tmp_path / "no-folder" / "page.html"
+    code, _, err = call(capsys, "search", "blue", "--min-confidence", "0", "--report", str(page))
+    assert code == exits.ERROR
+    assert err.splitlines()[-1] == f"reelseek: {page}: the report cannot be written: No such file or directory"
+
+
+def test_what_a_machine_lacks_is_told_and_shown_with_each_media(no_weights, media, capsys, monkeypatch):
+    whole = parts.encoders
+    reason = "whisper needs faster_whisper: pip install 'reelseek[whisper]'"
+    monkeypatch.setattr(
+        parts, "encoders", lambda recipe: replace(whole(recipe), speech={}, missing={Modality.SPEECH: reason})
+    )
+    code, _, err = call(capsys, "index", str(media))
+    assert code == exits.OK
+    assert f"note: speech is not indexed: {reason}" in err.splitlines()
+    _, out, _ = call(capsys, "media")
+    assert f"    no speech: {reason}" in out.splitlines()
+    assert {item["missing"]["speech"] for item in asked(capsys, "media")[1]["media"] if item["kind"] == "sound"} == {
+        reason
+    }
+    monkeypatch.setattr(parts, "encoders", whole)
+    _, again = asked(capsys, "index", str(media))
+    assert "tone.wav" in {Path(path).name for path in again["indexed"]}, "what can be made up for is indexed again"
 
 
 def test_the_library_is_python_too(no_weights, media):

