@@ -5,13 +5,11 @@ What is missing or altered drops its modality, loudly, and never stops the rest.
 
 import os
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
-from retriever.calibration import background
 from retriever.errors import MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
@@ -103,11 +101,7 @@ def query_side(side: str) -> SentenceEncoder:
 
 
 def asking(library: Store, recipe: Recipe) -> EncodeSentences:
-    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes.
-
-    The background's vectors are the same every time: they are kept beside the converted weights, since encoding
-    them takes longer than all else that a search does.
-    """
+    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes."""
     loaded: list[SentenceEncoder] = []
 
     def encode(texts: Sequence[str]) -> Matrix:
@@ -115,19 +109,9 @@ def asking(library: Store, recipe: Recipe) -> EncodeSentences:
             with library.snapshot() as snapshot:
                 sides = sorted({space.query_side for space in snapshot.spaces.values()})
             loaded.extend([query_side(side) for side in sides] or [sentences(recipe.sentences)])
-        if tuple(texts) == background().sentences:
-            return _background_rows(loaded[0])
         return loaded[0].encode(texts)
 
     return encode
-
-
-def _background_rows(encoder: SentenceEncoder) -> Matrix:
-    from encoders import _graphs  # it brings the runtime of the encoders, which a store needs not
-
-    texts = background().sentences
-    key = f"{encoder.name} {encoder.digest} {sha256(chr(0).join(texts).encode()).hexdigest()}"
-    return _graphs.kept(f"background-{encoder.name}", key, lambda: {"rows": encoder.encode(texts)})["rows"]
 
 
 def decoders(wanted: int) -> int:

@@ -33,7 +33,7 @@ class Library:
     def __init__(self, path: Path, store: Store) -> None:
         self.path = path
         self._store = store
-        self._searcher = Searcher(store, parts.asking(store, recipe.pack(DEFAULTS.pack)))
+        self._searcher = Searcher(store, parts.asking(store, recipe.pack(DEFAULTS.pack)), cache=path / "derived")
 
     @classmethod
     def open(
