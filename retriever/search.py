@@ -21,13 +21,13 @@ from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
 from retriever.scoring import Scored, Scorer
+from retriever.settings import Settings
 from retriever.types import EVERYTHING, Answer, Filter, Moment, TimeSpan, WordQuery
 from retriever.words import forms, query_words
 
 RERANKERS = Registry("retriever.rerankers")
 BY = ("moment", "video")
-MIN_CONFIDENCE = 0.9
-"""One background sentence in ten would be answered."""
+DEFAULTS = Settings()
 MISSES = 3
 """Near misses that an answer shows."""
 REVISION = 1
@@ -68,9 +68,9 @@ class Searcher:
         self,
         query: str | Query,
         *,
-        by: str = "moment",
-        limit: int = 10,
-        depth: int = 200,
+        by: str = DEFAULTS.by,
+        limit: int = DEFAULTS.limit,
+        depth: int = DEFAULTS.depth,
         min_confidence: float | None = None,
         where: Filter = EVERYTHING,
     ) -> Answer:
@@ -85,7 +85,7 @@ class Searcher:
         _check(by, limit, depth)
         asked = parse(query) if isinstance(query, str) else query
         where = both(where, asked.where)
-        least = MIN_CONFIDENCE if min_confidence is None else min_confidence
+        least = DEFAULTS.min_confidence if min_confidence is None else min_confidence
         with self._store.snapshot() as library:
             known = self._calibrated(library)
             words = words_of(asked)
