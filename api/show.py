@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from api import quotes
 from api.terminal import Paint, near, plain
-from retriever.types import Answer, Evidence, Line, Modality, Moment
+from retriever.types import Answer, Evidence, Line, MediaKind, Modality, Moment
 
 PERCEIVED = {Modality.VISION: "seen", Modality.SOUND: "heard", Modality.SPEECH: "said", Modality.TEXT: "written"}
 """Modalities as people call them."""
@@ -29,20 +29,21 @@ def answer(found: Answer, lines: quotes.Lines, paint: Paint) -> Iterator[str]:
 
 def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> Iterator[str]:
     how_sure = paint.green(f"{sure(moment.confidence)} sure")
-    yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {moment.span}  {how_sure}"
+    still = moment.media.kind is MediaKind.IMAGE
+    yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {'picture' if still else moment.span}  {how_sure}"
     yield paint.dim(f"    {moment.ref}  score {moment.score:.3f}")
     for piece in sorted(moment.evidence, key=lambda piece: -piece.share):
-        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, lines, paint)}".rstrip()
+        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, lines, still, paint)}".rstrip()
 
 
-def _why(piece: Evidence, lines: Sequence[Line], paint: Paint) -> str:
+def _why(piece: Evidence, lines: Sequence[Line], still: bool, paint: Paint) -> str:
     parts = [f'"{quotes.marked(line, piece.words, _marking(paint), plain)}"' for line in quotes.behind(piece, lines)]
     if piece.words and not parts:
         parts.append(" ".join(paint.marked(plain(word)) for word in piece.words))
     if piece.labels:
         shown = piece.labels[:LABELS_SHOWN]
         parts.append(", ".join(f"{plain(short(label.name))} ({label.probability:.2f})" for label in shown))
-    if piece.spans:
+    if piece.spans and not still:
         parts.append(f"at {piece.spans[0]}")
     return "  ".join(parts)
 

@@ -1,6 +1,7 @@
 """Answers and runs as lines for people."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,13 @@ def test_a_moment_is_where_when_how_sure_and_why(found):
         "    seen     75%  mountain bike (0.41), moped (0.20)  at 0:04.0-0:05.0",
         "    said     25%  *never* *free*  at 0:03.0-0:04.0",
     ]
+
+
+def test_a_picture_has_no_times(found):
+    still = replace(found, media=replace(found.media, kind=MediaKind.IMAGE))
+    shown = "\n".join(show.answer(Answer("q", (still,)), {}, PLAIN))
+    assert "  picture  97% sure" in shown
+    assert "0:0" not in shown
 
 
 def test_a_line_is_quoted_with_its_words_marked(found):
