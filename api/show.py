@@ -33,7 +33,8 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> I
     yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {'picture' if still else moment.span}  {how_sure}"
     yield paint.dim(f"    {moment.ref}  score {moment.score:.3f}")
     for piece in sorted(moment.evidence, key=lambda piece: -piece.share):
-        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {_why(piece, lines, still, paint)}".rstrip()
+        why = _why(piece, lines, still, paint)
+        yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {why}".rstrip()
 
 
 def _why(piece: Evidence, lines: Sequence[Line], still: bool, paint: Paint) -> str:
