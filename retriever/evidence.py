@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever.moments import Curve, neighbours
+from retriever.moments import Curve, streets
 from retriever.ports import Snapshot
 from retriever.scoring import Scored
-from retriever.types import Evidence, Floats, Ids, Label, Line, Modality, Times, TimeSpan, WordQuery
+from retriever.types import Evidence, Floats, Label, Line, Modality, Times, TimeSpan, WordQuery
 from retriever.words import matched
 
 DROP = 1.0
@@ -35,9 +35,8 @@ class Stretch:
     """A candidate with the span that was made of it, and what was looked at for it."""
 
     row: int  # the candidate
-    rows: Ids  # it and its neighbours
     span: TimeSpan
-    tokens: dict[str, Ids]  # by space, the tokens of all of these
+    tokens: dict[str, slice]  # by space, those of the candidate and of all that stand beside it
     hits: tuple[Hit, ...]
 
 
@@ -48,20 +47,26 @@ class Witness:
         self._library = library
         self._scored = scored
         self._words = words
-        self._street = neighbours(scored.table.media, scored.table.spans, GAP)
+        self._streets = streets(scored.table.media, scored.table.spans, GAP)
+        self._worded = {source.modality: k for k, source in enumerate(scored.sources) if not source.space}
+        self._odds = scored.scores + scored.gates[:, None]  # (K, S)
+        self._read = np.isfinite(self._odds[list(self._worded.values())]).any(axis=0)  # (S,) words were found there
 
     def stretch(self, row: int, taken: Sequence[TimeSpan] = ()) -> Stretch | None:
         """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side.
         It keeps out of what is `taken`; None if nothing of the candidate is left."""
-        rows = np.flatnonzero(self._street == self._street[row])
-        tokens = {space: _gathered(seen.tokens.offsets, rows) for space, seen in self._scored.seen.items()}
-        hits = tuple(hit for at in rows for hit in self._hits(int(at)))
+        place = np.searchsorted(self._streets, row, side="right")
+        first, last = self._streets[place - 1 : place + 1].tolist()
+        tokens = {
+            space: slice(*seen.tokens.offsets[[first, last]].tolist()) for space, seen in self._scored.seen.items()
+        }
+        hits = tuple(hit for at in first + np.flatnonzero(self._read[first:last]) for hit in self._hits(int(at)))
         spans, heights = self._heights(tokens, hits)
-        start, end = self._scored.table.spans[row]
+        start, end = self._scored.table.spans[row].tolist()
         found = Curve.of(spans, heights).without(taken).around(start, end, DROP)
-        return Stretch(row, rows, TimeSpan(*found), tokens, hits) if found else None
+        return Stretch(row, TimeSpan(*found), tokens, hits) if found else None
 
-    def _heights(self, tokens: dict[str, Ids], hits: Sequence[Hit]) -> tuple[Times, Floats]:
+    def _heights(self, tokens: dict[str, slice], hits: Sequence[Hit]) -> tuple[Times, Floats]:
         seen = [(self._scored.seen[space], at) for space, at in tokens.items()]
         lines = np.array([(hit.line.span.start, hit.line.span.end) for hit in hits]).reshape(-1, 2)
         spans = np.concatenate([lines, *(one.tokens.spans[at] for one, at in seen)])
@@ -69,13 +74,10 @@ class Witness:
         return spans, np.concatenate(heights)
 
     def _hits(self, row: int) -> list[Hit]:
-        """Lines of a candidate that hold words of the question; looked up only where the words were found."""
-        place = {source.modality: k for k, source in enumerate(self._scored.sources) if not source.space}
-        odds = {modality: float(self._scored.odds[k, row]) for modality, k in place.items()}
-        if not any(map(np.isfinite, odds.values())):
-            return []
+        """Lines of a candidate that hold words of the question."""
         (lines,) = self._library.lines(self._scored.table.segments[row : row + 1])
         read = [(line, matched(self._words, line.text, line.modality)) for line in lines]
+        odds = {modality: float(self._odds[k, row]) for modality, k in self._worded.items()}
         return [Hit(line, words, odds[line.modality]) for line, words in read if words]
 
     def evidence(self, stretch: Stretch) -> tuple[Evidence, ...]:
@@ -109,23 +111,16 @@ class Witness:
 
     def _shown(self, space: str, stretch: Stretch) -> tuple[tuple[TimeSpan, ...], tuple[Label, ...]]:
         """Where a space saw it within the span, best first, and what it held the best token for."""
-        seen, at = self._scored.seen[space], stretch.tokens[space]
-        middles = seen.tokens.spans[at].mean(axis=1)
-        at = at[(middles >= stretch.span.start) & (middles < stretch.span.end)]
+        seen, near = self._scored.seen[space], stretch.tokens[space]
+        middles = seen.tokens.spans[near].sum(axis=1) / 2
+        at = near.start + np.flatnonzero((middles >= stretch.span.start) & (middles < stretch.span.end))
         if not len(at):
             return (), ()
         best = at[np.argsort(-seen.heights[at], kind="stable")]
-        near = best[seen.heights[best] >= seen.heights[best[0]] - DROP]
+        good = best[seen.heights[best] >= seen.heights[best[0]] - DROP]
         names = seen.tokens.labels[int(best[0])]
         chances = seen.tokens.probabilities[best[0]].tolist() if names else []
-        return _joined(seen.tokens.spans[near]), tuple(map(Label, names, chances))
-
-
-def _gathered(offsets: Ids, rows: Ids) -> Ids:
-    """The tokens of several segments, in their order."""
-    counts = offsets[rows + 1] - offsets[rows]
-    at: Ids = np.arange(counts.sum()) + np.repeat(offsets[rows] - np.cumsum(counts) + counts, counts)
-    return at
+        return _joined(seen.tokens.spans[good]), tuple(map(Label, names, chances))
 
 
 def _joined(spans: Times) -> tuple[TimeSpan, ...]:

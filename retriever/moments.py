@@ -67,12 +67,9 @@ def _reach(excess: Floats) -> int:
     return int(np.argmax(sums))
 
 
-def neighbours(media: Ids, spans: Times, gap: float) -> Ids:
-    """A number `(S,)` that segments `(S, 2)` share if they are of one media and stand in one row of segments, each at
-    most `gap` seconds from the next."""
-    order = np.lexsort((spans[:, 0], media))
-    apart = np.ones(len(order), bool)
-    apart[1:] = (np.diff(media[order]) != 0) | (spans[order][1:, 0] - spans[order][:-1, 1] > gap)
-    rows = np.empty(len(order), np.int64)
-    rows[order] = np.cumsum(apart) - 1
-    return rows
+def streets(media: Ids, spans: Times, gap: float) -> Ids:
+    """Where rows of neighbours begin and end `(R + 1,)`, among segments `(S, 2)` in order of media and time: in one row
+    they are of one media, each at most `gap` seconds from the next."""
+    apart = (np.diff(media) != 0) | (spans[1:, 0] - spans[:-1, 1] > gap)
+    bounds: Ids = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(media)]])
+    return bounds

@@ -51,11 +51,6 @@ class Scored:
     def __len__(self) -> int:
         return len(self.fused)
 
-    @property
-    def odds(self) -> Floats:
-        """`(K, S)` scores with what the gate thinks of their source."""
-        return self.scores + self.gates[:, None]
-
 
 class Scorer:
     """Scores questions against one snapshot."""
