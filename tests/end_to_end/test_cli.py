@@ -249,12 +249,14 @@ def test_an_unknown_plugin_lists_the_known_ones(no_weights, media, capsys):
     assert "offline" in err
 
 
-def test_searching_imports_neither_torch_nor_transformers():
+def test_searching_imports_neither_torch_nor_transformers(tmp_path):
+    """With the real sentence encoder, in a process that has done nothing else."""
     code = (
         "import sys\nfrom api import Library\n"
-        "from retriever.search import Searcher\nfrom encoders import minilm\n"
-        "minilm.build().encode(['a parrot'])\n"
+        "with Library.open(sys.argv[1]) as library: print(len(library.search('a parrot')))\n"
+        "assert 'encoders.minilm' in sys.modules\n"
         "print(sorted({'torch', 'transformers', 'torchvision', 'timm'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
-    assert done.stdout == "[]\n", done.stderr
+    command = [sys.executable, "-c", code, str(tmp_path / "lib")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.stdout == "0\n[]\n", done.stderr
