@@ -28,8 +28,8 @@ def kept(folder: Path | None, name: str, key: str, make: Callable[[], Arrays]) -
     if folder is None:
         return make()
     file = folder / f"{name}-{sha256(key.encode()).hexdigest()[:16]}.npz"
-    with suppress(OSError, ValueError, BadZipFile, EOFError), np.load(file, allow_pickle=False) as found:
-        return dict(found)
+    with suppress(OSError, ValueError, BadZipFile, EOFError), file.open("rb") as stream:
+        return dict(np.load(stream, allow_pickle=False))
     made = make()
     with suppress(OSError):  # a library that may only be read
         _write(file, made)

@@ -36,6 +36,9 @@ LEAST_SAMPLED = 32
 """Segments of a space that its scale needs; rarer spaces are looked for."""
 ASKED = 128
 """Background sentences that are asked of the sample."""
+CHANCE_WORD = 0.1
+"""BM25 a word that a chance match is taken to have where chance has matched nothing yet: in a library of a few lines
+even a perfect match has no more than three times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ def measure(library: Snapshot, reranker: Reranker, asked: Question, chance: Chan
             named.append(Scale.of(scores))
         else:
             best = np.concatenate([matching(library, words, source.modality, 1).scores for words in few.words])
-            seen.append(Scale(0.0, float(best.mean()) if len(best) else 1.0))
+            seen.append(Scale(0.0, float(np.append(best, CHANCE_WORD).mean())))
             named.append(seen[-1])
     return seen, named
 

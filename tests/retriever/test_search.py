@@ -1,0 +1,364 @@
+"""A sentence becomes moments: the whole way, over small made-up libraries whose truth is known."""
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever import calibration, search
+from retriever.errors import QueryError
+from retriever.ports import Store
+from retriever.query import parse
+from retriever.registry import Registry
+from retriever.search import MISSES, Searcher
+from retriever.stores import memory
+from retriever.types import (
+    LABELS_KEPT,
+    Answer,
+    Entry,
+    Filter,
+    Line,
+    Matrix,
+    Media,
+    MediaKind,
+    Metadata,
+    Modality,
+    Segment,
+    SegmentVectors,
+    Space,
+    TimeSpan,
+    Tokens,
+)
+
+DIMENSION = 64
+STEP = 0.5  # seconds a token
+SEEN = Space("seen→words", Modality.VISION, DIMENSION, "seen:1", "words:1", "1")
+HEARD = Space("heard→words", Modality.SOUND, DIMENSION, "heard:1", "words:1", "1")
+SAID = Space("said→words", Modality.SPEECH, DIMENSION, "said:1", "words:1", "1")
+Scenes = Sequence[tuple[float, str]]  # seconds, and what is there
+
+
+def unit(rows: np.ndarray) -> Matrix:
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
+
+
+def word(name: str) -> Matrix:
+    seed = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+    return unit(np.random.default_rng(seed).standard_normal(DIMENSION))
+
+
+class Words:
+    """A sentence is the sum of its words; how often it was asked to encode is counted."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, sentences: Sequence[str]) -> Matrix:
+        self.calls += 1
+        return np.stack([unit(sum(map(word, re.findall(r"\w+", line.lower())))) for line in sentences])
+
+
+def track(scenes: Scenes) -> Tokens:
+    """A token every half second; its label is the scene's words."""
+    texts = [text for seconds, text in scenes for _ in range(round(seconds / STEP))]
+    starts = np.arange(len(texts)) * STEP
+    noise = np.random.default_rng(len(texts)).standard_normal((len(texts), DIMENSION)) * 0.03
+    probabilities = np.zeros((len(texts), LABELS_KEPT), np.float32)
+    probabilities[:, 0] = 0.8
+    return Tokens(
+        unit(Words()(texts) + noise),
+        np.stack([starts, starts + STEP], axis=1),
+        np.ones(len(texts), np.float32),
+        tuple((text,) for text in texts),
+        probabilities,
+    )
+
+
+def media(
+    key: str,
+    seen: Scenes = (),
+    heard: Scenes = (),
+    said: Sequence[tuple[float, float, str]] = (),
+    cut: float = 5.0,
+    tags: tuple[str, ...] = (),
+) -> Entry:
+    """A media cut every `cut` seconds."""
+    tracks = {space.id: track(scenes) for space, scenes in ((SEEN, seen), (HEARD, heard)) if scenes}
+    if said:
+        spans = np.array([(start, end) for start, end, _ in said])
+        tracks[SAID.id] = Tokens(Words()([text for *_, text in said]), spans, np.ones(len(said), np.float32))
+    duration = float(max(tokens.spans.max() for tokens in tracks.values()))
+    edges = [*np.arange(0, duration, cut).tolist(), duration]
+    cuts = tuple(Segment(TimeSpan(start, end)) for start, end in pairwise(edges))
+    return Entry(
+        Media(key, (f"/clips/{key}.mp4",), MediaKind.VIDEO, duration, "r", metadata=Metadata(tags=tags)),
+        cuts,
+        {space.id: space for space in (SEEN, HEARD, SAID) if space.id in tracks},
+        tracks,
+        {space: vectors(tokens, cuts) for space, tokens in tracks.items()},
+        tuple(Line(TimeSpan(start, end), text, Modality.SPEECH, 0.9) for start, end, text in said),
+    )
+
+
+def vectors(tokens: Tokens, cuts: Sequence[Segment]) -> SegmentVectors:
+    rows = [(number, row) for number, cut in enumerate(cuts) for row in tokens.within(cut.span).rows]
+    return SegmentVectors(
+        np.array([row for _, row in rows], np.float32).reshape(-1, DIMENSION),
+        np.array([number for number, _ in rows], np.int32),
+    )
+
+
+ZOO = (
+    media("parrot", seen=[(5, "street crowd"), (5, "parrot branch"), (10, "street crowd")], tags=("birds",)),
+    media("kitchen", seen=[(10, "pancake pan")], heard=[(10, "sizzling pan")]),
+    media("concert", seen=[(10, "stage lamp")], heard=[(4, "silence"), (6, "piano concert")]),
+    media("talk", seen=[(12, "office desk")], said=[(1, 3, "never do it for free"), (8, 11, "the budget is gone")]),
+    media("tower", seen=[(10, "tower cloud")]),
+)
+
+
+def library(entries: Sequence[Entry] = ZOO) -> Store:
+    store = memory.build()
+    for entry in entries:
+        store.add(entry)
+    return store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_background_sentences() -> Iterator[None]:
+    """Every seventh will do here, and is quicker."""
+    whole = calibration.background()
+    few = calibration.Background(whole.sentences[::7], whole.modalities[::7])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "background", lambda: few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def zoo() -> Searcher:
+    return Searcher(library(), Words())
+
+
+def keys(answer: Answer) -> list[str]:
+    return [moment.media.key for moment in answer]
+
+
+def all_of(searcher: Searcher, query: str, **options: object) -> Answer:
+    return searcher.search(query, min_confidence=0, **options)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------------- what is found
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "modality"),
+    [
+        ("parrot branch", "parrot", Modality.VISION),
+        ("pancake pan", "kitchen", Modality.VISION),
+        ("piano concert", "concert", Modality.SOUND),
+        ("never do it for free", "talk", Modality.SPEECH),
+    ],
+)
+def test_each_modality_finds_what_is_its_own(zoo: Searcher, query: str, key: str, modality: Modality) -> None:
+    best = all_of(zoo, query)[0]
+    assert best.media.key == key
+    assert best.evidence[0].modality is modality
+    assert best.confidence > 0.9
+
+
+def test_a_moment_is_where_it_happens_and_not_its_segment(zoo: Searcher) -> None:
+    assert all_of(zoo, "parrot branch")[0].span == TimeSpan(5, 10)
+    assert all_of(zoo, "piano concert")[0].span == TimeSpan(4, 10)  # over the cut at 5
+    assert all_of(zoo, "never do it for free")[0].span == TimeSpan(1, 3)
+
+
+def test_one_scene_found_twice_is_two_moments_that_do_not_overlap() -> None:
+    twice = media("twice", seen=[(4, "parrot branch"), (12, "street crowd"), (4, "parrot branch")])
+    answer = all_of(Searcher(library([*ZOO[1:], twice]), Words()), "parrot branch", limit=2)
+    assert keys(answer) == ["twice", "twice"]
+    assert sorted(moment.span for moment in answer) == [TimeSpan(0, 4), TimeSpan(16, 20)]
+
+
+def test_by_video_names_each_media_once(zoo: Searcher) -> None:
+    found = keys(all_of(zoo, "street crowd", by="video", limit=10))
+    assert len(found) == len(set(found)) == len(ZOO)
+    assert found[0] == "parrot"
+
+
+def test_a_limit_is_kept_and_moments_come_best_first(zoo: Searcher) -> None:
+    answer = all_of(zoo, "pan", limit=3)
+    assert len(answer) == 3
+    scores = [moment.score for moment in answer]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_every_span_lies_within_its_media(zoo: Searcher) -> None:
+    for query in ("street", "pan", "gone", "silence"):
+        for moment in all_of(zoo, query):
+            assert 0 <= moment.start_s < moment.end_s <= moment.media.duration
+            for evidence in moment.evidence:
+                assert all(span.overlaps(moment.span) for span in evidence.spans)
+
+
+def test_quoted_words_are_matched_as_words_and_shown(zoo: Searcher) -> None:
+    best = all_of(zoo, 'somebody says "for free"')[0]
+    assert best.media.key == "talk"
+    assert {"for", "free"} <= set(best.evidence[0].words)
+
+
+# ------------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_a_filter_narrows_and_never_starves(zoo: Searcher) -> None:
+    assert set(keys(all_of(zoo, "parrot branch", where=Filter(media=frozenset({"tower"}))))) == {"tower"}
+    assert "parrot" not in keys(all_of(zoo, "parrot branch", where=Filter(without=frozenset({"parrot"}))))
+    assert keys(all_of(zoo, "street tag:birds", by="video")) == ["parrot"]
+
+
+def test_what_is_not_there_is_not_answered_and_what_was_near_is_shown(zoo: Searcher) -> None:
+    answer = zoo.search("submarine volcano")
+    assert not len(answer)
+    assert 1 <= len(answer.misses) <= MISSES
+    assert all(moment.confidence < 0.9 for moment in answer.misses)
+    assert 0 < answer.false_alarms < 0.2
+
+
+def test_asking_for_no_confidence_answers_everything(zoo: Searcher) -> None:
+    answer = all_of(zoo, "submarine volcano")
+    assert len(answer)
+    assert (answer.misses, answer.false_alarms) == ((), 1.0)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "tag:birds", "x" * 10_001])
+def test_a_query_without_words_or_with_too_many_is_refused(zoo: Searcher, query: str) -> None:
+    with pytest.raises(QueryError):
+        zoo.search(query)
+
+
+@pytest.mark.parametrize("options", [{"by": "shot"}, {"limit": 0}, {"depth": 0}])
+def test_the_caller_s_slips_are_value_errors(zoo: Searcher, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"by|limit"):
+        zoo.search("parrot", **options)  # type: ignore[arg-type]
+
+
+def test_a_parsed_query_is_taken_too(zoo: Searcher) -> None:
+    assert keys(zoo.search(parse("parrot branch"))) == keys(zoo.search("parrot branch"))
+
+
+# ---------------------------------------------------------------------------------------------------------- the reasons
+
+
+def test_shares_sum_to_one_and_the_weightiest_comes_first(zoo: Searcher) -> None:
+    for query in ("pan", "street crowd", "piano concert", "the budget is gone"):
+        for moment in all_of(zoo, query):
+            shares = [evidence.share for evidence in moment.evidence]
+            assert sum(shares) == pytest.approx(1, abs=1e-5)
+            assert shares == sorted(shares, reverse=True)
+
+
+def test_labels_name_what_was_seen(zoo: Searcher) -> None:
+    (label,) = all_of(zoo, "parrot branch")[0].evidence[0].labels
+    assert label.name == "parrot branch"
+    assert label.probability == pytest.approx(0.8, abs=1e-3)
+
+
+# -------------------------------------------------------------------------------------------------------- odd libraries
+
+
+def test_an_empty_library_answers_nothing() -> None:
+    answer = Searcher(memory.build(), Words()).search("parrot")
+    assert not len(answer)
+    assert answer.misses == ()
+
+
+@pytest.mark.parametrize("entries", [ZOO[:1], ZOO[4:], ZOO[2:4], [media("brief", seen=[(0.5, "parrot")])]])
+def test_tiny_libraries_and_those_of_one_modality_work(entries: Sequence[Entry]) -> None:
+    searcher = Searcher(library(entries), Words())
+    for query in ("parrot branch", "the sound of rain", "someone says hello", "a sign that reads exit"):
+        for moment in all_of(searcher, query):
+            assert np.isfinite(moment.score)
+            assert 0 <= moment.confidence <= 1
+
+
+def test_words_alone_find_a_line_that_no_space_holds() -> None:
+    bare = media("bare", seen=[(6, "wall")])
+    line = Line(TimeSpan(1, 3), "the password is swordfish", Modality.TEXT, 0.9)
+    entry = Entry(bare.media, bare.segments, bare.spaces, bare.tokens, bare.vectors, (line,))
+    best = all_of(Searcher(library([entry, *ZOO]), Words()), "swordfish password")[0]
+    assert best.media.key == "bare"
+    assert best.evidence[0].words == ("password", "swordfish")
+    assert best.evidence[0].spans == (TimeSpan(1, 3),)
+
+
+@pytest.mark.parametrize("name", Registry("retriever.rerankers").names())
+def test_every_reranker_finds_the_parrot(name: str) -> None:
+    reranker = Registry("retriever.rerankers").load(name).build()
+    assert keys(Searcher(library(), Words(), reranker).search("parrot branch"))[0] == "parrot"
+
+
+def test_a_shallow_look_still_finds_the_best() -> None:
+    assert keys(Searcher(library(), Words()).search("parrot branch", depth=1)) == ["parrot"]
+
+
+# --------------------------------------------------------------------------------------------- what answers depend on
+
+
+def seen_by_people(answer: Answer) -> list[tuple[str, float, float, float, float]]:
+    return [
+        (moment.media.key, moment.start_s, moment.end_s, round(moment.score, 3), round(moment.confidence, 3))
+        for moment in answer
+    ]
+
+
+def test_answers_depend_on_the_content_and_not_on_its_history() -> None:
+    other = library([media("gone", seen=[(30, "gone gone")]), *reversed(ZOO)])
+    other.delete(["gone"])
+    for query in ("parrot branch", "pan", "never do it"):
+        one, two = (all_of(Searcher(store, Words()), query) for store in (library(), other))
+        assert seen_by_people(one) == seen_by_people(two)
+
+
+def test_answers_do_not_depend_on_what_was_asked_before(zoo: Searcher) -> None:
+    before = seen_by_people(all_of(zoo, "parrot branch"))
+    for query in ("street", "piano", "budget"):
+        zoo.search(query)
+    assert seen_by_people(all_of(zoo, "parrot branch")) == before
+
+
+def test_new_content_is_found_at_once() -> None:
+    store = library()
+    searcher = Searcher(store, Words())
+    assert "boat" not in keys(all_of(searcher, "sailing boat"))
+    store.add(media("boat", seen=[(6, "sailing boat")]))
+    assert keys(all_of(searcher, "sailing boat"))[0] == "boat"
+
+
+def test_what_is_derived_is_kept_and_a_damaged_file_is_made_again(tmp_path: Path) -> None:
+    store, words = library(), Words()
+    before = seen_by_people(all_of(Searcher(store, words, cache=tmp_path / "derived"), "pan"))
+    asked = words.calls
+    assert seen_by_people(all_of(Searcher(store, words, cache=tmp_path / "derived"), "pan")) == before
+    assert words.calls == asked + 1  # the question, and no background
+    for file in (tmp_path / "derived").iterdir():
+        file.write_bytes(b"PK\x03\x04 damaged")
+    assert seen_by_people(all_of(Searcher(store, words, cache=tmp_path / "derived"), "pan")) == before
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    nowhere = tmp_path / "missing" / "derived"
+    assert keys(Searcher(library(), Words(), cache=nowhere).search("parrot branch"))[0] == "parrot"
+    assert not nowhere.exists()
+
+
+def test_old_states_are_forgotten(tmp_path: Path) -> None:
+    store = library()
+    searcher = Searcher(store, Words(), cache=tmp_path)
+    for number in range(6):
+        store.add(media(f"new{number}", seen=[(2, f"thing{number}")]))
+        searcher.search("parrot")
+    assert len(list(tmp_path.glob("calibration-*.npz"))) == 4
+    assert len(list(tmp_path.glob("background-*.npz"))) == 1
