@@ -87,9 +87,11 @@ class Index:
         for begin in range(engine.ntotal, len(rows), _BLOCK):
             engine.add(kernels.singles(rows[begin : begin + _BLOCK]))
         temporary = path.with_name(f"{path.name}.new")
-        with temporary.open("wb") as file:
-            file.write(faiss.serialize_index(engine).data)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(faiss.serialize_index(engine).data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: Path) -> Self:

@@ -145,8 +145,9 @@ class LocalStore(Writer):
                     covered = 0
                 if _ann.worthwhile(len(vectors) - covered):
                     new = Column(index_name(space, epoch, len(vectors)), space, "index", len(vectors))
-                    (self._folder / INDEX_FOLDER).mkdir(exist_ok=True)
-                    _ann.Index.build(vectors, self._folder / new.name, older)
+                    with translated(str(self._folder)):
+                        (self._folder / INDEX_FOLDER).mkdir(exist_ok=True)
+                        _ann.Index.build(vectors, self._folder / new.name, older)
                     reached("store-index-built")
                     self._name_index(new, epoch)
 

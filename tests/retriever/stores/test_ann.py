@@ -166,6 +166,14 @@ def test_an_index_grows_without_learning_again(tmp_path: Path, library: Library)
     assert np.mean(shared) >= 9
 
 
+def test_an_index_that_cannot_be_written_leaves_nothing(library: Library, tmp_path: Path) -> None:
+    place = tmp_path / "taken"
+    place.mkdir()
+    with pytest.raises(OSError, match="taken"):
+        _ann.Index.build(library.rows, place, library.index)
+    assert list(tmp_path.iterdir()) == [place]
+
+
 def test_any_dimension_has_an_index(tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     generator = np.random.default_rng(6)
