@@ -219,6 +219,13 @@ def test_a_filter_narrows_and_never_starves(zoo: Searcher) -> None:
     assert keys(all_of(zoo, "street tag:birds", by="video")) == ["parrot"]
 
 
+def test_among_fewer_media_the_same_score_is_less_of_a_chance(zoo: Searcher) -> None:
+    everywhere = all_of(zoo, "pancake", by="video", limit=1)[0]
+    there = all_of(zoo, "pancake", by="video", limit=1, where=Filter(media=frozenset({"kitchen"})))[0]
+    assert everywhere.media == there.media
+    assert everywhere.confidence <= there.confidence <= 1
+
+
 def test_what_is_not_there_is_not_answered_and_what_was_near_is_shown(zoo: Searcher) -> None:
     answer = zoo.search("submarine volcano")
     assert not len(answer)
