@@ -36,6 +36,7 @@ class Stretch:
 
     row: int  # the candidate
     span: TimeSpan
+    score: float  # the candidate's, less what lay in a better moment
     tokens: dict[str, slice]  # by space, those of the candidate and of all that stand beside it
     hits: tuple[Hit, ...]
 
@@ -54,7 +55,7 @@ class Witness:
 
     def stretch(self, row: int, taken: Sequence[TimeSpan] = ()) -> Stretch | None:
         """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side.
-        It keeps out of what is `taken`; None if nothing of the candidate is left."""
+        It keeps out of what is `taken`, and loses the score that lay there; None if nothing is left."""
         place = np.searchsorted(self._streets, row, side="right")
         first, last = self._streets[place - 1 : place + 1].tolist()
         tokens = {
@@ -63,8 +64,11 @@ class Witness:
         hits = tuple(hit for at in first + np.flatnonzero(self._read[first:last]) for hit in self._hits(int(at)))
         spans, heights = self._heights(tokens, hits)
         start, end = self._scored.table.spans[row].tolist()
-        found = Curve.of(spans, heights).without(taken).around(start, end, DROP)
-        return Stretch(row, TimeSpan(*found), tokens, hits) if found else None
+        whole = Curve.of(spans, heights)
+        left = whole.without(taken)
+        lost = whole.highest(start, end) - left.highest(start, end) if taken else 0.0
+        found = left.around(start, end, DROP)
+        return Stretch(row, TimeSpan(*found), float(self._scored.fused[row]) - lost, tokens, hits) if found else None
 
     def _heights(self, tokens: dict[str, slice], hits: Sequence[Hit]) -> tuple[Times, Floats]:
         seen = [(self._scored.seen[space], at) for space, at in tokens.items()]

@@ -45,6 +45,11 @@ class Curve:
             hidden |= (middles >= span.start) & (middles < span.end)
         return Curve(self.edges, np.where(hidden, np.float32(-np.inf), self.heights))
 
+    def highest(self, start: float, end: float) -> float:
+        """The highest point of `[start, end)`; -inf where nothing was looked at."""
+        inside = (self.edges[:-1] < end) & (self.edges[1:] > start)
+        return float(self.heights[inside].max(initial=-np.inf))
+
     def around(self, start: float, end: float, drop: float) -> tuple[float, float] | None:
         """The stretch around the highest point of `[start, end)` that gathers the most above `drop` below it.
 

@@ -6,7 +6,7 @@ question ─▶ its vector and its words ─▶ every source names its best segm
 their tokens ─▶ scores against chance, gated by what the question is about, fused ─▶ spans in time ─▶ confidence
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,14 +92,12 @@ class Searcher:
             scorer = Scorer(library, self._reranker, known.levels)
             (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
-            picked = list(_picked(scored, witness, by, limit))
+            picked = _picked(scored, witness, by, limit)
             media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
             part = known.part(library, where)
-        scores = scored.fused[[stretch.row for stretch in picked]]
-        told = zip(media, picked, scores.tolist(), known.tail.confidences(scores, part).tolist(), strict=True)
-        found = sorted(
-            (Moment(one, it.span, how, sure, witness.evidence(it)) for one, it, how, sure in told), key=_order
-        )
+        scores = np.array([stretch.score for stretch in picked], np.float32)
+        told = zip(media, picked, known.tail.confidences(scores, part).tolist(), strict=True)
+        found = sorted((Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told), key=_order)
         sure = tuple(moment for moment in found if moment.confidence >= least)
         misses = tuple(moment for moment in found if moment.confidence < least)
         return Answer(asked.typed, sure, misses[:MISSES], known.tail.rate(least), asked.notes)
@@ -152,20 +150,28 @@ def _check(by: str, limit: int, depth: int) -> None:
         raise ValueError(f"limit and depth must be at least 1, got {limit} and {depth}")
 
 
-def _picked(scored: Scored, witness: Witness, by: str, limit: int) -> Iterator[Stretch]:
-    """The best candidates as stretches of time, best first: of each media one, or none that a better one covers."""
-    taken: list[tuple[int, TimeSpan]] = []
+def _picked(scored: Scored, witness: Witness, by: str, limit: int) -> list[Stretch]:
+    """The best candidates as stretches of time, best first, none over another: `limit` of them, of each media one if
+    they are wanted by video.
+
+    A stretch may score less than its candidate, since a better one has taken its best part; so candidates are looked
+    at until none is left that could still be among the best, and no more than twice as many as are wanted.
+    """
+    picked: list[Stretch] = []
+    taken: dict[int, list[TimeSpan]] = {}
     for row in np.argsort(-scored.fused, kind="stable").tolist():
-        if len(taken) == limit or not np.isfinite(scored.fused[row]):
-            return
-        media = int(scored.table.media[row])
-        before = [span for number, span in taken if number == media]
-        if before and by == "video":
+        last = sorted((stretch.score for stretch in picked), reverse=True)[limit - 1 : limit]
+        if not np.isfinite(scored.fused[row]) or len(picked) == 2 * limit or (last and scored.fused[row] <= last[0]):
+            break
+        before = taken.setdefault(int(scored.table.media[row]), [])
+        middle = float(scored.table.spans[row].mean())
+        if before and (by == "video" or any(span.holds(middle) for span in before)):
             continue
         stretch = witness.stretch(row, before)
         if stretch:
-            taken.append((media, stretch.span))
-            yield stretch
+            before.append(stretch.span)
+            picked.append(stretch)
+    return sorted(picked, key=lambda stretch: -stretch.score)[:limit]
 
 
 def _order(moment: Moment) -> tuple[float, str, float]:

@@ -183,6 +183,13 @@ def test_one_scene_found_twice_is_two_moments_that_do_not_overlap() -> None:
     assert sorted(moment.span for moment in answer) == [TimeSpan(0, 4), TimeSpan(16, 20)]
 
 
+def test_a_token_that_crosses_a_cut_makes_no_second_moment() -> None:
+    """Both segments hold a part of it, and the second one nothing else."""
+    crossing = media("crossing", seen=[(4.5, "street crowd"), (1, "parrot branch"), (4.5, "street crowd")], cut=5.0)
+    answer = all_of(Searcher(library([crossing, *ZOO[1:]]), Words()), "parrot branch", limit=3)
+    assert [moment.span for moment in answer if moment.media.key == "crossing"] == [TimeSpan(4.5, 5.5)]
+
+
 def test_by_video_names_each_media_once(zoo: Searcher) -> None:
     found = keys(all_of(zoo, "street crowd", by="video", limit=10))
     assert len(found) == len(set(found)) == len(ZOO)
