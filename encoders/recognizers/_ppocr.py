@@ -42,7 +42,7 @@ class Finder:
     """Finds written lines on a page."""
 
     def __init__(self, threads: int) -> None:
-        self._network = _network("models/PP-OCRv6_det_small.onnx", threads)
+        self._network = network("models/PP-OCRv6_det_small.onnx", threads)
         self._boxes = DBPostProcess(thresh=0.3, box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)  # PP-OCR's own
 
     def find(self, page: Page, side: int) -> list[Written]:
@@ -60,7 +60,7 @@ class Reader:
     """Reads one written line."""
 
     def __init__(self, threads: int) -> None:
-        self._network = _network("models/PP-OCRv6_rec_small.onnx", threads)
+        self._network = network("models/PP-OCRv6_rec_small.onnx", threads)
         letters = self._network.get_modelmeta().custom_metadata_map["character"].splitlines()
         self._letters = np.array(["", *letters, " "])  # 0 is the blank of CTC (Graves et al. 2006)
 
@@ -79,7 +79,8 @@ class Reader:
         return "".join(self._letters[best[kept]]).strip(), float(chances[0, kept, best[kept]].mean())
 
 
-def _network(name: str, threads: int) -> onnxruntime.InferenceSession:
+def network(name: str, threads: int) -> onnxruntime.InferenceSession:
+    """One of the networks of `rapidocr`, ready to run."""
     file: Path = RAPIDOCR.path(name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

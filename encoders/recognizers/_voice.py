@@ -18,6 +18,8 @@ STEP = 512  # samples of one chance: 32 ms, what the network was trained with
 FRESH = 5 * RATE // STEP  # steps between two fresh starts
 LEAD = RATE // STEP  # steps that are heard before a fresh start counts
 
+PAD = 0.3  # seconds that a stretch is longer than its voice, at both sides
+
 Stretch = tuple[float, float]
 """Start and end in seconds of the samples that were given."""
 
@@ -40,15 +42,15 @@ class Voice:
         return np.concatenate(runs)
 
 
-def stretches(chances: Floats, begin: float = 0.5, keep: float = 0.35, pad: float = 0.3) -> list[Stretch]:
-    """Runs of voice: begun by a chance of `begin`, kept up by `keep`, `pad` seconds longer at both sides; those that
-    touch are one.  In order, inside the sound."""
+def stretches(chances: Floats, begin: float = 0.5, keep: float = 0.35) -> list[Stretch]:
+    """Runs of voice: begun by a chance of `begin`, kept up by `keep`, and PAD longer at both sides; those that touch
+    are one.  In order, inside the sound."""
     second = STEP / RATE
     found: list[Stretch] = []
     for first, last in _runs(chances >= keep):
         if chances[first:last].max() < begin:
             continue
-        start, end = max(0.0, first * second - pad), min(len(chances) * second, last * second + pad)
+        start, end = max(0.0, first * second - PAD), min(len(chances) * second, last * second + PAD)
         if found and start <= found[-1][1]:
             found[-1] = (found[-1][0], end)
         else:

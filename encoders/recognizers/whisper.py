@@ -15,7 +15,7 @@ from faster_whisper.transcribe import Segment
 
 from encoders._weights import VOICE, WHISPER
 from encoders.recognizers._sentences import Spoken, sentences
-from encoders.recognizers._voice import RATE, Stretch, Voice, least_voiced, stretches, windows
+from encoders.recognizers._voice import PAD, RATE, Stretch, Voice, least_voiced, stretches, windows
 from retriever.ports import SpeechRecognizer
 from retriever.types import Floats, Line, Modality, Sound, TimeSpan
 
@@ -82,6 +82,7 @@ class Whisper:
                         yield Spoken(word.word, start + word.start, start + word.end, confidence)
 
     def _transcribed(self, samples: Floats) -> list[Segment]:
+        """What the network writes down for one window, in one pass where one will do."""
         segments, _ = self._network.transcribe(
             samples,
             language="en",
@@ -93,7 +94,12 @@ class Whisper:
             compression_ratio_threshold=None,
             word_timestamps=True,
         )
-        return list(segments)
+        heard: list[Segment] = []
+        for segment in segments:
+            heard.append(segment)
+            if segment.end >= len(samples) / RATE - 2 * PAD:
+                break  # else it would listen to the silence behind the last word, half a minute long to the network
+        return heard
 
 
 def _line(words: Sequence[Spoken], offset: float, window: Stretch) -> Line:
