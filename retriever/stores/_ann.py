@@ -3,7 +3,7 @@
 A segment's score is the cosine of its best row.  Ties go to the lower segment number.  Scores are exact cosines of the
 stored rows, whichever way they were found.
 
-The index is FAISS's product quantizer with 4-bit codes of 4 numbers each, scanned in registers (André et al. 2015;
+The index is FAISS's product quantizer with 4-bit codes of 3 numbers each, scanned in registers (André et al. 2015;
 Jégou et al. 2011), within √N inverted lists where there are many rows.  Figures behind each constant:
 `benchmarks/nearest.py`.
 """
@@ -30,13 +30,13 @@ _ONE_LIST_UP_TO = 200_000
 """Rows that are scanned in one list; more are cut into lists."""
 _PROBES = 128
 """Lists looked at, where there are 1,024: first-stage recall@10 is 0.995 over a million mixtures."""
-_OVERFETCH = 5
+_OVERFETCH = 4
 """Rows scored again exactly for each segment that is wanted."""
-_LEAST_FETCHED = 1_000
+_LEAST_FETCHED = 800
 _LEAST_SCANNED = 4
 """Rows scanned, at least, for each that is fetched."""
-_CODED_TOGETHER = 4
-"""Numbers of a row that share a code of 4 bits: D / 8 bytes a row."""
+_CODED_TOGETHER = (3, 4, 2)
+"""Numbers of a row that share a code of 4 bits, the first that divides its dimension: D / 6 bytes a row."""
 _CODED_FROM = 16 * 39
 """Rows from which codes can be learned: FAISS asks for 39 for each of the 16 values of a code."""
 _TRAINED_A_LIST = 64
@@ -247,8 +247,9 @@ def _trained(rows: Halves) -> Any:
     faiss = _faiss()
     count, dimension = rows.shape
     lists = _lists(count)
-    coded = dimension % _CODED_TOGETHER == 0 and count >= _CODED_FROM
-    codes = f"PQ{dimension // _CODED_TOGETHER}x4fs" if coded else "SQfp16"
+    together = next((numbers for numbers in _CODED_TOGETHER if dimension % numbers == 0), 0)
+    coded = together > 0 and count >= _CODED_FROM
+    codes = f"PQ{dimension // together}x4fs" if coded else "SQfp16"
     engine = faiss.index_factory(dimension, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     engine.cp.max_points_per_centroid = _TRAINED_A_LIST
     if coded:
