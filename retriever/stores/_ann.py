@@ -256,10 +256,7 @@ def _trained(rows: Halves) -> Any:
         engine.pq.cp.niter = _ROUNDS
     taken = min(count, max(_LEAST_TRAINED, _TRAINED_A_LIST * lists))
     sample = np.sort(np.random.default_rng(0).choice(count, taken, replace=False))
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # threads that wait for each other so often take ten times as long on a busy machine
     engine.train(kernels.singles(rows[sample]))
-    faiss.omp_set_num_threads(threads)
     return engine
 
 
@@ -267,4 +264,8 @@ def _faiss() -> Any:
     """Imported where it is used: a library without an index is searched without it."""
     import faiss
 
+    # Other libraries of an indexing run (torch, CTranslate2) bring an OpenMP of their own, and FAISS's threads crashed
+    # beside them.  On one thread nothing is lost but building time: threads that wait for each other took ten times as
+    # long to learn codes on a busy machine, and a single question is scanned by one thread anyhow.
+    faiss.omp_set_num_threads(1)
     return faiss
