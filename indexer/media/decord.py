@@ -6,13 +6,13 @@ reader.  So PyAV goes beside it: it says when a picture comes and whether it is 
 with it at a small size.  Sound, and what the container says, are PyAV's too.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +30,18 @@ _APART = 4.0  # mean difference of shades that is let pass: over 34 real clips i
 _APART_ANYWHERE = 48  # and the largest: there it is 1 to 29, at edges of strong colours
 _NO_REPAIRS = 1e-9  # share of frames that decord may replace by others without a word: as good as none
 _WAY_OUT = "use the pyav reader for it"
+
+# When it is imported decord opens every library of every `nvidia` package for all to see.  Among them is nvBLAS, whose
+# `sgemm_` then answers whoever is loaded later (FAISS, say) and crashes where there is no GPU.  Its decoding on the
+# processor needs none of them, so it is imported as if there were no such package.
+_nvidia = sys.modules.get("nvidia")
+sys.modules["nvidia"] = None  # type: ignore[assignment]
+try:
+    import decord
+finally:
+    del sys.modules["nvidia"]
+    if _nvidia is not None:
+        sys.modules["nvidia"] = _nvidia
 
 decord.logging.set_level(decord.logging.QUIET)
 

@@ -264,8 +264,7 @@ def _faiss() -> Any:
     """Imported where it is used: a library without an index is searched without it."""
     import faiss
 
-    # Other libraries of an indexing run (torch, CTranslate2) bring an OpenMP of their own, and FAISS's threads crashed
-    # beside them.  On one thread nothing is lost but building time: threads that wait for each other took ten times as
-    # long to learn codes on a busy machine, and a single question is scanned by one thread anyhow.
+    # Threads that wait for each other took ten times as long to learn codes on a busy machine, and a single question is
+    # scanned by one thread anyhow.
     faiss.omp_set_num_threads(1)
     return faiss
