@@ -3,13 +3,13 @@
 What is missing or altered drops its modality, loudly, and never stops the rest.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
-from retriever import processes
 from retriever.errors import MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
@@ -116,4 +116,5 @@ def asking(library: Store, recipe: Recipe) -> EncodeSentences:
 
 def decoders(wanted: int) -> int:
     """Decoder children to run; 0 leaves the choice to us."""
-    return wanted or max(1, min(MOST_DECODERS, processes.processors() // 2))
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or max(1, min(MOST_DECODERS, free // 2))

@@ -51,8 +51,3 @@ def ended(owner: str) -> bool:
         return False
     now = _started(int(pid))
     return now is None or bool(start and now and now != start)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,6 @@ through its tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from retriever.fusion import fuse
 from retriever.levels import Levels, Source, matching, seen_by, sources
 from retriever.ports import Reranker, Snapshot
-from retriever.processes import processors
 from retriever.types import (
     EVERYTHING,
     Filter,
@@ -28,9 +26,6 @@ from retriever.types import (
     Vector,
     WordQuery,
 )
-
-SIDE_BY_SIDE = ThreadPoolExecutor(min(4, processors()), thread_name_prefix="reelseek-source")
-"""Sources are asked side by side: nearly all of their work is done outside of Python's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +74,11 @@ class Scorer:
         self, views: Matrix, words: Sequence[WordQuery], depth: int, where: Filter
     ) -> Iterator[Sequence[Ranking]]:
         """Of each source a ranking for each question."""
-
-        def asked(source: Source) -> Sequence[Ranking]:
+        for source in self.sources:
             if source.space:
-                return self._library.nearest(views, source.space, depth, where)
-            return [matching(self._library, said, source.modality, depth, where) for said in words]
-
-        return SIDE_BY_SIDE.map(asked, self.sources)
+                yield self._library.nearest(views, source.space, depth, where)
+            else:
+                yield [matching(self._library, said, source.modality, depth, where) for said in words]
 
     def _seen(self, first: Sequence[Ranking], view: Vector, depth: int) -> Scored:
         gates = self._levels.gates(view, self.sources)

@@ -149,7 +149,7 @@ def _digest(snapshot: Snapshot, catalog: sqlite3.Connection, number: int, media:
     ).fetchall()
     parts = []
     for space, token_lo, token_hi, row_lo, row_hi in extents:
-        facts, names = _renamed(view.rows(space, "facts")[token_lo:token_hi], snapshot.labels())
+        facts, names = _renamed(view.rows(space, "facts")[token_lo:token_hi], view.labels(catalog))
         parts.append(
             Packed(
                 view.spaces[space],

@@ -81,17 +81,14 @@ class View:
     def bytes(self) -> int:
         return self._columns.bytes()
 
-    # Sources are asked side by side, and the catalog is one thread's at a time: it is opened for what is not known.
-
-    def mask(self, catalog: Database, where: Filter) -> Mask:
+    def mask(self, catalog: sqlite3.Connection, where: Filter) -> Mask:
         """`(segments given out,)` which segments live and pass."""
         with self._guard:
             if where in self._masks:
                 self._masks.move_to_end(where)
                 return self._masks[where]
         condition, values = _filters.clause(where)
-        with catalog.reading() as opened:
-            pairs = opened.execute(f"SELECT first, first + segments FROM media WHERE {condition}", values).fetchall()
+        pairs = catalog.execute(f"SELECT first, first + segments FROM media WHERE {condition}", values).fetchall()
         mask = _covered(np.array(pairs, np.int64).reshape(-1, 2), self.segments_given)
         with self._guard:
             self._masks[where] = mask
@@ -99,20 +96,18 @@ class View:
                 self._masks.popitem(last=False)
         return mask
 
-    def dead(self, catalog: Database, space: str) -> Mask | None:
+    def dead(self, catalog: sqlite3.Connection, space: str) -> Mask | None:
         """Which first-stage rows of a space are of media that are gone; None: none is."""
         if space not in self._dead:
-            with catalog.reading() as opened:
-                pairs = opened.execute("SELECT row_lo, row_hi FROM tombstone WHERE space = ?", (space,)).fetchall()
+            pairs = catalog.execute("SELECT row_lo, row_hi FROM tombstone WHERE space = ?", (space,)).fetchall()
             rows = len(self.rows(space, "map"))
             self._dead[space] = _covered(np.array(pairs, np.int64), rows) if pairs else None
         return self._dead[space]
 
-    def labels(self, catalog: Database) -> list[str]:
+    def labels(self, catalog: sqlite3.Connection) -> list[str]:
         """Label names by number."""
         if not self._labels:
-            with catalog.reading() as opened:
-                self._labels = [name for (name,) in opened.execute("SELECT name FROM label ORDER BY number")]
+            self._labels = [name for (name,) in catalog.execute("SELECT name FROM label ORDER BY number")]
         return self._labels
 
 
@@ -121,19 +116,15 @@ class Snapshot:
 
     def __init__(self, view: View, catalog: Database) -> None:
         self.view = view
-        self._database = catalog
+        self._catalog = catalog
         self._over = False
         self.generation = view.generation
         self.spaces: Mapping[str, Space] = view.spaces
 
-    @property
-    def _catalog(self) -> Database:
-        if self._over:
-            raise ValueError("this snapshot is over: ask within its `with`, or take another")
-        return self._database
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        if self._over:
+            raise ValueError("this snapshot is over: ask within its `with`, or take another")
         with self._catalog.reading() as catalog:
             yield catalog
 
@@ -179,7 +170,8 @@ class Snapshot:
             raise SpaceMismatch(f"queries have shape {queries.shape}, {space} holds rows of {dimension} numbers")
         rows, segment = self.view.rows(space, "vectors"), self.view.rows(space, "map")
         allowed = self._allowed(where)
-        dead = self.view.dead(self._catalog, space)
+        with self._reading() as catalog:
+            dead = self.view.dead(catalog, space)
         index = self.view.index(space)
         if index is None:
             return _ann.exact(queries, rows, segment, depth, allowed, dead)
@@ -194,12 +186,14 @@ class Snapshot:
     def _allowed(self, where: Filter) -> Mask | None:
         if not where.asks:
             return None
-        return self.view.mask(self._catalog, where)
+        with self._reading() as catalog:
+            return self.view.mask(catalog, where)
 
     # ----------------------------------------------------------------------------------------------------- segments
 
     def numbers(self, where: Filter = EVERYTHING) -> Ids:
-        return np.flatnonzero(self.view.mask(self._catalog, where)).astype(np.int64)
+        with self._reading() as catalog:
+            return np.flatnonzero(self.view.mask(catalog, where)).astype(np.int64)
 
     def segments(self, numbers: Ids) -> SegmentTable:
         rows = self._table(numbers)
@@ -225,18 +219,16 @@ class Snapshot:
         offsets = np.concatenate([[0], np.cumsum(hi - lo)])
         at = np.arange(offsets[-1]) + np.repeat(lo - offsets[:-1], hi - lo)
         facts = self.view.rows(space, "facts")[at]
+        with self._reading() as catalog:
+            names = self.view.labels(catalog)
         return RaggedTokens(
             self.view.rows(space, "tokens")[at],
             offsets,
             np.ascontiguousarray(facts["span"]),
             np.ascontiguousarray(facts["norm"]),
-            _Labels(facts["label"], self.labels()),
+            _Labels(facts["label"], names),
             np.ascontiguousarray(facts["probability"]),
         )
-
-    def labels(self) -> list[str]:
-        """Label names by number."""
-        return self.view.labels(self._catalog)
 
     def lines(self, numbers: Ids) -> list[list[Line]]:
         rows = self._table(numbers)
