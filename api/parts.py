@@ -11,6 +11,7 @@ from typing import Any
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
 from retriever.errors import MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
+from retriever.looking import Looking
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
 from retriever.types import Matrix, Modality
@@ -20,6 +21,7 @@ RECOGNIZERS = Registry("encoders.recognizers")
 STORES = Registry("retriever.stores")
 SEGMENTERS = Registry("indexer.segmenters")
 EXECUTORS = Registry("indexer.executors")
+RERANKERS = Registry("retriever.rerankers")
 
 DIGEST_LETTERS = 12
 """Letters of a digest that a space's query side keeps."""
@@ -112,6 +114,21 @@ def asking(library: Store, recipe: Recipe) -> EncodeSentences:
         return loaded[0].encode(texts)
 
     return encode
+
+
+def looking(reranker: str, head: str = "", adapter: str = "") -> Looking:
+    """Who looks at candidates: a plug-in by name, with the head and the adapter in these folders, if any.
+
+    Raises:
+        UnknownPlugin, HeadError: as their names say.
+    """
+    from retriever.adapters import Adapter
+
+    return Looking(
+        RERANKERS.load(reranker).build(),
+        RERANKERS.load("textpool").build(head) if head else None,
+        Adapter.load(Path(adapter)) if adapter else None,
+    )
 
 
 def decoders(wanted: int) -> int:

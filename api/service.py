@@ -13,6 +13,7 @@ from indexer.events import Event, Summary
 from indexer.run import Run
 from retriever import processes
 from retriever.errors import NoSuchMedia
+from retriever.looking import Looking
 from retriever.ports import Store
 from retriever.search import Searcher
 from retriever.settings import Settings
@@ -30,22 +31,34 @@ def silent(event: Event) -> None:
 class Library:
     """An indexed corpus.  Close it, or use it in a `with`."""
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path, store: Store, looking: Looking) -> None:
         self.path = path
         self._store = store
-        self._searcher = Searcher(store, parts.asking(store, recipe.pack(DEFAULTS.pack)), cache=path / "derived")
+        asking = parts.asking(store, recipe.pack(DEFAULTS.pack))
+        self._searcher = Searcher(store, asking, looking, cache=path / "derived")
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] = DEFAULTS.library, *, store: str = DEFAULTS.store, create: bool = True
+        cls,
+        path: str | os.PathLike[str] = DEFAULTS.library,
+        *,
+        store: str = DEFAULTS.store,
+        create: bool = True,
+        reranker: str = DEFAULTS.reranker,
+        head: str | os.PathLike[str] = DEFAULTS.head,
+        adapter: str | os.PathLike[str] = DEFAULTS.adapter,
     ) -> Self:
         """The library at `path`.  It is made if it is not there, unless `create` is False.
+
+        `reranker` is a plug-in by name; `head` and `adapter` are folders that `reelseek train` and `distill` wrote.
 
         Raises:
             StoreUnavailable: there is none, or its place cannot hold one.
             WrongFormat: another version wrote it; the message names the command that helps.
+            UnknownPlugin, HeadError: as their names say.
         """
-        return cls(Path(path), parts.store(store, Path(path), create=create))
+        looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter))
+        return cls(Path(path), parts.store(store, Path(path), create=create), looking)
 
     def index(
         self,
@@ -98,7 +111,8 @@ class Library:
 
         Raises:
             QueryError: the query is empty or too long.
-            SpaceMismatch: this machine has other weights than the library was made with.
+            SpaceMismatch: this machine has other weights than the library was made with, or the head or the adapter
+                was trained on other spaces.
         """
         return self._searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
 

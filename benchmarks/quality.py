@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from api import Library, parts
 from indexer import recipe
 from retriever import kernels
+from retriever.evaluation import measures
+from retriever.evaluation.measures import Ranked, Truth
 from retriever.ports import Snapshot
 from retriever.types import Filter, Modality, TimeSpan
 from retriever.words import query_words
 
-DRAWS = 10_000
-"""Of the bootstrap and of the paired permutation test."""
 DEPTH = 1000
 HALVES = ("choose", "report")
 Scores = NDArray[np.float64]  # (Q, M) questions against media; -inf where nothing is known
@@ -135,13 +135,8 @@ def reciprocal_ranks(modalities: Sequence[Scores]) -> Scores:
 
 def ranks(scores: Scores, asked: Sequence[Question], stems: Sequence[str]) -> NDArray[np.float64]:
     """Rank of the best relevant media of each question: 1 + those above + half of those that are equal."""
-    found = []
-    for row, question in zip(scores, asked, strict=True):
-        places = [stems.index(stem) for stem in question.relevant]
-        others = np.delete(row, places)
-        best = row[places].max()
-        found.append(1 + (others > best).sum() + 0.5 * (others == best).sum())
-    return np.array(found)
+    relevant = [[stems.index(stem) for stem in question.relevant] for question in asked]
+    return Ranked.of(scores, Truth.of(relevant, len(stems))).ranks
 
 
 MEASURES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -155,17 +150,14 @@ def interval(values: NDArray[np.float64]) -> str:
     """Mean and 95 % bootstrap interval over questions."""
     if not len(values):
         return "–"
-    draws = values[np.random.default_rng(1).integers(0, len(values), (DRAWS, len(values)))].mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
+    found = measures.interval(values)
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def paired(one: NDArray[np.float64], other: NDArray[np.float64]) -> str:
     """Mean difference and two-sided p of a sign-flip permutation test (paired by question)."""
-    gap = one - other
-    flips = np.random.default_rng(2).choice([-1, 1], (DRAWS, len(gap)))
-    p = (np.abs((flips * gap).mean(axis=1)) >= abs(gap.mean()) - 1e-12).mean()
-    return f"{gap.mean():+.3f} (p = {p:.4f})"
+    found = measures.paired(one, other)
+    return f"{found.value:+.3f} (p = {found.p:.4f})"
 
 
 def auroc(there: Scores, gone: Scores) -> float:

@@ -7,6 +7,9 @@ ReelseekError
   PluginError       UnknownPlugin · MissingExtra
   QueryError
   ManifestError
+  HeadError
+  BenchmarkError
+  TrainingError
   BadSettings
 
 A message has the name, the value, what was wanted and the way out, on one line.  The caller's own slip
@@ -100,6 +103,18 @@ class QueryError(ReelseekError):
 
 class ManifestError(ReelseekError):
     """A line of a manifest is wrong; the message has its number."""
+
+
+class HeadError(ReelseekError):
+    """The trained weights of a reranker cannot be used: a file is missing, broken, or of another kind."""
+
+
+class BenchmarkError(ReelseekError):
+    """An evaluation cannot be run on what was brought; the message names the file, and the line where there is one."""
+
+
+class TrainingError(ReelseekError):
+    """Nothing can be trained on what was brought, or a training run cannot go on where it stopped."""
 
 
 class BadSettings(ReelseekError):

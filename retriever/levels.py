@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever import kernels
 from retriever.calibration import Chance, Scale
 from retriever.fusion import Gate
-from retriever.ports import Reranker, Snapshot
+from retriever.looking import Looking, nearest_tokens
+from retriever.ports import Snapshot
 from retriever.types import (
     EVERYTHING,
     Filter,
@@ -20,7 +20,6 @@ from retriever.types import (
     Ids,
     Matrix,
     Modality,
-    RaggedTokens,
     Ranking,
     Vector,
     WordQuery,
@@ -81,17 +80,6 @@ def matching(
     return Ranking(found.segments, found.scores / np.float32(max(1, asked)))
 
 
-def seen_by(reranker: Reranker, view: Vector, tokens: RaggedTokens, named: Floats) -> tuple[Floats, Floats]:
-    """A reranker's scores `(S,)` and relevance `(N,)`; where it has no opinion the first stage's `named` `(S,)`
-    stands, or the best token where the first stage has none either."""
-    scores, relevance = reranker.rerank(view, tokens)
-    unsaid = np.isnan(scores)
-    if unsaid.any():
-        best = kernels.segment_max(relevance, tokens.offsets)
-        scores = np.where(unsaid, np.where(np.isfinite(named), named, best), scores)
-    return scores, relevance
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """Background sentences as they are asked."""
@@ -105,19 +93,20 @@ class Question:
         return Question(self.rows[chosen], [self.words[number] for number in chosen])
 
 
-def measure(library: Snapshot, reranker: Reranker, asked: Question, chance: Chance) -> tuple[list[Scale], list[Scale]]:
+def measure(library: Snapshot, looking: Looking, asked: Question, chance: Chance) -> tuple[list[Scale], list[Scale]]:
     """For each source, how segments are seen, their own chance level taken off, and how the first stage names them, by
     questions that have nothing to do with the library."""
-    few, numbers = asked.few(), sample(library)
+    few, everywhere = asked.few(), sample(library)
     seen: list[Scale] = []
     named: list[Scale] = []
     for source in sources(library):
         if source.space:
-            tokens = _tokens(library, source.space, numbers, few.rows)
-            blank = np.full(len(tokens.offsets) - 1, -np.inf, np.float32)
-            scores = np.stack([seen_by(reranker, row, tokens, blank)[0] for row in few.rows])
-            seen.append(Scale.of(scores - chance.levels(tokens)[0]))
-            named.append(Scale.of(scores))
+            numbers = _holders(library, source.space, everywhere, few.rows)
+            tokens = {space: library.tokens(numbers, space) for space in looking.beside(source.space)}
+            levels, _ = looking.levels(chance, tokens)[source.space]
+            scores = np.stack([looking.look(row, tokens, {})[source.space][0] for row in few.rows])
+            seen.append(Scale.of(scores - levels))
+            named.append(Scale.of(np.stack(nearest_tokens(looking.asked(few.rows), tokens[source.space]))))
         else:
             best = np.concatenate([matching(library, words, source.modality, 1).scores for words in few.words])
             seen.append(Scale(0.0, float(np.append(best, CHANCE_WORD).mean())))
@@ -125,13 +114,12 @@ def measure(library: Snapshot, reranker: Reranker, asked: Question, chance: Chan
     return seen, named
 
 
-def _tokens(library: Snapshot, space: str, numbers: Ids, rows: Matrix) -> RaggedTokens:
-    """Of a sample of segments; of those near to any question, where hardly any of the sample has this space."""
-    tokens = library.tokens(numbers, space)
-    if np.count_nonzero(np.diff(tokens.offsets)) >= LEAST_SAMPLED:
-        return tokens
-    near = np.unique(np.concatenate([ranking.segments for ranking in library.nearest(rows, space, LEAST_SAMPLED)]))
-    return library.tokens(near, space)
+def _holders(library: Snapshot, space: str, numbers: Ids, rows: Matrix) -> Ids:
+    """The sampled segments, or those near to any question where hardly any of the sample has this space."""
+    if np.count_nonzero(np.diff(library.tokens(numbers, space).offsets)) >= LEAST_SAMPLED:
+        return numbers
+    near: Ids = np.unique(np.concatenate([ranking.segments for ranking in library.nearest(rows, space, LEAST_SAMPLED)]))
+    return near
 
 
 def sample(library: Snapshot) -> Ids:

@@ -1,6 +1,6 @@
 """One question against one library: which segments, how good by each source, and how good by all of them.
 
-    (found,) = Scorer(library, reranker, levels).score(views, words, depth, where)
+    (found,) = Scorer(library, looking, levels).score(views, words, depth, where)
 
 First every source names its best segments; then every segment that one of them named is looked at by all of them,
 through its tokens.
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retriever.calibration import Scale
 from retriever.fusion import fuse
-from retriever.levels import Levels, Source, matching, seen_by, sources
-from retriever.ports import Reranker, Snapshot
+from retriever.levels import Levels, Source, matching, sources
+from retriever.looking import Looking
+from retriever.ports import Snapshot
 from retriever.types import (
     EVERYTHING,
     Filter,
@@ -55,19 +57,20 @@ class Scored:
 class Scorer:
     """Scores questions against one snapshot."""
 
-    def __init__(self, library: Snapshot, reranker: Reranker, levels: Levels) -> None:
+    def __init__(self, library: Snapshot, looking: Looking, levels: Levels) -> None:
         self.sources = sources(library)
         self._library = library
-        self._reranker = reranker
+        self._looking = looking
         self._levels = levels
-        self._looked: tuple[bytes, dict[Source, _Looked]] = (b"", {})
+        self._looked: tuple[bytes, dict[str, _Looked]] = (b"", {})
 
     def score(
         self, views: Matrix, words: Sequence[WordQuery], depth: int, where: Filter = EVERYTHING
     ) -> Iterator[Scored]:
         """For each question, as its vector `(Q, D)` and its words: what any source names, `depth` segments at most,
         looked at by all."""
-        for first, view in zip(zip(*self._named(views, words, depth, where), strict=True), views, strict=True):
+        asked = self._looking.asked(views)
+        for first, view in zip(zip(*self._named(asked, words, depth, where), strict=True), views, strict=True):
             yield self._seen(first, view, depth)
 
     def _named(
@@ -84,17 +87,21 @@ class Scorer:
         gates = self._levels.gates(view, self.sources)
         numbers = self._candidates(first, gates, depth)
         looked = self._look(numbers)
+        named = [_laid_out(ranking, numbers) for ranking in first]
+        by_space = {source.space: one for source, one in zip(self.sources, named, strict=True) if source.space}
+        looks = self._looking.look(view, {space: one.tokens for space, one in looked.items()}, by_space)
         scores = np.full((len(self.sources), len(numbers)), -np.inf, np.float32)
         seen: dict[str, Seen] = {}
         for place, source in enumerate(self.sources):
-            named = _laid_out(first[place], numbers)
             if source.space:
-                here, scale = looked[source], self._levels.seen[source]
-                raw, relevance = seen_by(self._reranker, view, here.tokens, named)
+                here, scale = looked[source.space], self._levels.seen[source]
+                raw, relevance = looks[source.space]
                 scores[place] = scale(raw - here.segments)
+                if self._looking.heads(source.space):  # tokens are compared by cosine, which scatters otherwise
+                    scale = Scale(scale.middle, self._levels.named[source].spread)
                 seen[source.space] = Seen(here.tokens, scale(relevance - here.each) + gates[place])
             else:
-                scores[place] = self._levels.named[source](named)
+                scores[place] = self._levels.named[source](named[place])
         fused, shares = fuse(scores, gates)
         return Scored(self.sources, gates, self._library.segments(numbers), scores, fused, shares, seen)
 
@@ -107,17 +114,15 @@ class Scorer:
         _, places = np.unique(numbers[order], return_index=True)
         return np.sort(numbers[order][np.sort(places)[:depth]])
 
-    def _look(self, numbers: Ids) -> dict[Source, "_Looked"]:
-        """The tokens of candidates and their chance levels, which do not depend on the question.  In a small library
-        all questions have the same candidates, so the last ones are kept."""
+    def _look(self, numbers: Ids) -> dict[str, "_Looked"]:
+        """By space the tokens of candidates and their chance levels, which do not depend on the question.  In a small
+        library all questions have the same candidates, so the last ones are kept."""
         key = numbers.tobytes()
         if self._looked[0] != key or not self._looked[1]:
-            looked = {}
-            for source in self.sources:
-                if source.space:
-                    tokens = self._library.tokens(numbers, source.space)
-                    looked[source] = _Looked(tokens, *self._levels.chance.levels(tokens))
-            self._looked = key, looked
+            spaces = [source.space for source in self.sources if source.space]
+            tokens = {space: self._library.tokens(numbers, space) for space in spaces}
+            levels = self._looking.levels(self._levels.chance, tokens)
+            self._looked = key, {space: _Looked(tokens[space], *levels[space]) for space in spaces}
         return self._looked[1]
 
 

@@ -6,7 +6,7 @@ question ─▶ its vector and its words ─▶ every source names its best segm
 their tokens ─▶ scores against chance, gated by what the question is about, fused ─▶ spans in time ─▶ confidence
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from retriever.derived import Arrays, kept
 from retriever.evidence import Stretch, Witness
 from retriever.fusion import Gate
 from retriever.levels import Levels, Question, measure, sources
+from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
@@ -56,13 +57,19 @@ class Searcher:
     """Answers questions about one library, from what is committed when they are asked."""
 
     def __init__(
-        self, store: Store, encode: EncodeSentences, reranker: Reranker | None = None, cache: Path | None = None
+        self,
+        store: Store,
+        encode: EncodeSentences,
+        reranker: Reranker | Looking | None = None,
+        cache: Path | None = None,
     ) -> None:
-        """`cache` is a folder for what is derived from the library; it is made if its parent is there."""
+        """`reranker` looks at every space, a `Looking` may also have a trained head and an adapter; `cache` is a folder
+        for what is derived from the library; it is made if its parent is there."""
         self._store = store
         self._cache = cache
         self._encode = encode
-        self._reranker: Reranker = reranker or RERANKERS.load("maxsim").build()
+        chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
+        self._looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
         self._calibrations: dict[str, Calibration] = {}
 
     def search(
@@ -90,7 +97,7 @@ class Searcher:
         with self._store.snapshot() as library:
             known = self._calibrated(library)
             words = words_of(asked)
-            scorer = Scorer(library, self._reranker, known.levels)
+            scorer = Scorer(library, self._looking, known.levels)
             (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
             picked = _picked(scored, witness, by, limit)
@@ -103,16 +110,34 @@ class Searcher:
         misses = tuple(moment for moment in found if moment.confidence < least)
         return Answer(asked.typed, sure, misses[:MISSES], known.tail.rate(least), asked.notes)
 
+    def scores(
+        self, queries: Sequence[Query], *, depth: int = DEFAULTS.depth, where: Filter = EVERYTHING
+    ) -> Iterator[Mapping[str, float]]:
+        """For each question the media that its first stage names, by key, with the score of their best segment: what
+        `search` ranks by video, for judging it.  Filters of the questions themselves are left aside.
+        """
+        _check(BY[0], 1, depth)
+        with self._store.snapshot() as library:
+            scorer = Scorer(library, self._looking, self._calibrated(library).levels)
+            vectors = self._encode([query.sentence for query in queries])
+            for scored in scorer.score(vectors, [words_of(query) for query in queries], depth, where):
+                numbers, place = np.unique(scored.table.media, return_inverse=True)
+                best = np.full(len(numbers), -np.inf, np.float32)
+                np.maximum.at(best, place, scored.fused)
+                keys = [media.key for media in library.media_at(numbers)]
+                yield dict(zip(keys, best.tolist(), strict=True))
+
     def _calibrated(self, library: Snapshot) -> Calibration:
         """Of this generation: worked out when it is first asked, then kept."""
         if library.generation not in self._calibrations:
-            made = calibrate(library, self._encode, self._reranker, self._cache)
+            self._looking.check(library)
+            made = calibrate(library, self._encode, self._looking, self._cache)
             recent = list(self._calibrations.items())[1 - KEPT :]
             self._calibrations = dict([*recent, (library.generation, made)])
         return self._calibrations[library.generation]
 
 
-def calibrate(library: Snapshot, encode: EncodeSentences, reranker: Reranker, cache: Path | None) -> Calibration:
+def calibrate(library: Snapshot, encode: EncodeSentences, looking: Looking, cache: Path | None) -> Calibration:
     """Ask a library the background sentences: what chance does in each source, and how good the best answer to each
     second one of them is (several hundred are enough for a tail, and this takes most of the time)."""
     asked = background()
@@ -127,13 +152,13 @@ def calibrate(library: Snapshot, encode: EncodeSentences, reranker: Reranker, ca
         return Levels(gate, chance, dict(zip(known, seen, strict=True)), dict(zip(known, named, strict=True)))
 
     def make() -> Arrays:
-        seen, named = measure(library, reranker, question, chance)
-        scored = Scorer(library, reranker, levels(seen, named)).score(rows[::2], question.words[::2], BACKGROUND_DEPTH)
+        seen, named = measure(library, looking, question, chance)
+        scored = Scorer(library, looking, levels(seen, named)).score(rows[::2], question.words[::2], BACKGROUND_DEPTH)
         best = np.array([float(one.fused.max()) for one in scored if len(one)], np.float32)
         scales = np.array([[(scale.middle, scale.spread) for scale in each] for each in (seen, named)])  # (2, K, 2)
         return {"scales": scales, "best": best, "segments": np.array(len(library.numbers()))}
 
-    made = kept(cache, "calibration", f"{key} {library.generation} {reranker!r}", make)
+    made = kept(cache, "calibration", f"{key} {library.generation} {looking.key}", make)
     seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
     return Calibration(levels(seen, named), Tail.of(made["best"]), int(made["segments"]))
 

@@ -30,6 +30,10 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _maybe(raw: str) -> str:
+    return _text(raw) if raw else ""
+
+
 def _whole(least: int, most: int) -> Parse:
     def parse(raw: str) -> int:
         try:
@@ -74,6 +78,9 @@ class Settings:
     store: str = _setting("local", _text, "plug-in that keeps the library")
     pack: str = _setting("offline", _text, "recipe by which media are indexed")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
+    reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
+    head: str = _setting("", _maybe, "folder of a trained head that looks in its place")
+    adapter: str = _setting("", _maybe, "folder of an adapter that changes the question for the first stage")
     by: str = _setting("moment", _one_of("moment", "video"), "what a result is: a moment, or a video")
     limit: int = _setting(10, _whole(1, 1000), "most results shown")
     depth: int = _setting(200, _whole(1, 10_000), "candidates looked at closely")
@@ -88,7 +95,7 @@ NAMES = tuple(f.name for f in fields(Settings))
 def about(name: str) -> str:
     """What a setting is, on one line, with its default."""
     found = next(f for f in fields(Settings) if f.name == name)
-    return f"{found.metadata['about']} (default: {found.default})"
+    return f"{found.metadata['about']} (default: {found.default if found.default != '' else 'none'})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES"]
 
+LOOKING = ("depth", "reranker", "head", "adapter")
+"""Settings that say how candidates are looked at."""
+
 
 def every_command(parser: argparse.ArgumentParser) -> None:
     """Flags that every command has."""
@@ -50,7 +53,14 @@ def library(chosen: Settings) -> "Library":
     """The library that the settings name; it has to be there."""
     from api.service import Library
 
-    return Library.open(chosen.library, store=chosen.store, create=False)
+    return Library.open(
+        chosen.library,
+        store=chosen.store,
+        create=False,
+        reranker=chosen.reranker,
+        head=chosen.head,
+        adapter=chosen.adapter,
+    )
 
 
 def put_json(document: Mapping[str, Any]) -> None:

@@ -13,7 +13,9 @@ from api.terminal import counted, plain, put
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="the page to write")
     parser.add_argument("query", nargs="+", help="what happens in it")
-    _common.settings_arguments(parser, "library", "by", "limit", "min_confidence", "depth", "store")
+    _common.settings_arguments(
+        parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
+    )
     _common.filter_arguments(parser)
     _common.every_command(parser)
 

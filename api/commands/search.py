@@ -18,7 +18,9 @@ from api.terminal import Paint, put, say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what happens in it")
-    _common.settings_arguments(parser, "library", "by", "limit", "min_confidence", "depth", "store")
+    _common.settings_arguments(
+        parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
+    )
     _common.filter_arguments(parser)
     parser.add_argument("--report", metavar="FILE", help="also write the answer as one HTML page with pictures")
     _common.every_command(parser)

@@ -1,53 +1,13 @@
 """docs/schema.md tells the truth: its examples have the shape of what the commands print."""
 
-import json
-import re
-from pathlib import Path
-from typing import Any
-
 import pytest
+from documents import documented, fits, printed_by, shape
 
-from api.main import COMMANDS, main
-
-PAGE = Path(__file__).parents[2] / "docs" / "schema.md"
-FREE = frozenset({"kinds", "missing", "stage_s", "settings"})
-"""Objects whose keys are data."""
-
-
-def documented() -> dict[str, Any]:
-    sections = re.split(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    examples = {}
-    for name, body in zip(sections[::2], sections[1::2], strict=True):
-        examples[name] = json.loads(re.findall(r"```json\n(.*?)```", body, re.DOTALL)[0])
-    return examples
-
-
-def shape(value: Any, name: str = "") -> Any:
-    """Keys and kinds, without the data."""
-    if isinstance(value, dict):
-        return "free" if name in FREE else {key: shape(inner, key) for key, inner in sorted(value.items())}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
-
-
-def fits(printed: Any, told: Any) -> bool:
-    """An empty list fits any list; else the shapes are equal."""
-    if isinstance(printed, dict) and isinstance(told, dict):
-        return printed.keys() == told.keys() and all(fits(printed[key], told[key]) for key in printed)
-    if isinstance(printed, list) and isinstance(told, list):
-        return not printed or not told or fits(printed[0], told[0])
-    return bool(printed == told)
+from api.main import COMMANDS
 
 
 def test_every_command_is_documented():
     assert set(documented()) == {*COMMANDS.names(), "--print-config"}
-
-
-def printed_by(*words: str, capsys: pytest.CaptureFixture[str]) -> Any:
-    capsys.readouterr()
-    assert main([*words, "--json"]) in (0, 1)
-    return json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +21,7 @@ def printed_by(*words: str, capsys: pytest.CaptureFixture[str]) -> Any:
         ("export", ["{out}/exported"]),
         ("compact", []),
         ("upgrade", []),
+        ("eval", ["retrieval", "--benchmark", "toy"]),
         ("--print-config", []),
     ],
 )

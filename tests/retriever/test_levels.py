@@ -8,6 +8,7 @@ from libraries import HEARD, SEEN, directions, entry
 
 from retriever.calibration import Chance
 from retriever.levels import SAMPLED, SAMPLED_A_MEDIA, Question, measure, sample, sources
+from retriever.looking import Looking
 from retriever.ports import Snapshot, Store
 from retriever.rerankers import maxsim
 from retriever.stores import memory
@@ -57,7 +58,7 @@ def test_a_rare_space_gets_its_scale_from_where_it_is() -> None:
     chance = Chance.of(asked.rows)
     with library([*deaf, *heard]).snapshot() as snapshot:
         rare = [source.space for source in sources(snapshot)].index(HEARD.id)
-        seen, first = measure(snapshot, maxsim.build(), asked, chance)
+        seen, first = measure(snapshot, Looking(maxsim.build()), asked, chance)
         assert seen[rare].spread == pytest.approx(0.2, abs=0.1)  # of the best of a few random rows of 16 numbers
         assert first[rare].middle > 0.1
 

@@ -1,0 +1,68 @@
+"""Bring in a head that others trained, or look at one.
+
+  reelseek head import --from xpool model_best.pth --library lib/ --out head/
+  reelseek head show head/
+
+A checkpoint of the X-Pool authors' code holds a head and a whole fine-tuned CLIP; the head is what is taken.  It is of
+use only for embeddings of that CLIP: --query-space and --token-space name them; without a name any will be taken.
+"""
+
+import argparse
+from pathlib import Path
+
+from api import exits
+from api.commands import _common
+from api.terminal import put, say, table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("import", "show"), help="import a checkpoint, or show a head")
+    parser.add_argument("path", metavar="PATH", help="the checkpoint, or the head's folder")
+    parser.add_argument("--from", dest="source", choices=("xpool",), default="xpool", help="whose checkpoint it is")
+    parser.add_argument("--out", metavar="FOLDER", help="where the imported head goes")
+    parser.add_argument("--query-space", default="", metavar="SIDE", help="what encodes its texts: NAME:DIGEST")
+    parser.add_argument("--token-space", default="", metavar="SPACE", help="id of the space of its frames")
+    _common.every_command(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from retriever.errors import BadSettings
+    from retriever.heads import Head
+
+    if args.what == "import":
+        if not args.out:
+            raise BadSettings("head import writes a head: name a folder with --out")
+        head = Head.from_xpool(Path(args.path), args.query_space, args.token_space)
+        head.save(Path(args.out))
+        say(f"imported into {args.out}")
+    else:
+        head = Head.load(Path(args.path))
+    if args.json:
+        _common.put_json(
+            {
+                "family": head.family,
+                "dimension": head.dimension,
+                "query_space": head.query_space,
+                "token_spaces": list(head.token_spaces),
+                "digest": head.digest,
+                "options": dict(head.options),
+            }
+        )
+        return exits.OK
+    shown = [
+        ("family", head.family),
+        ("width", str(head.dimension)),
+        ("texts", head.query_space or "any"),
+        ("tokens", ", ".join(head.token_spaces) or "any"),
+        ("digest", head.digest),
+    ]
+    for line in table([*shown, *_flat(head.options)]):
+        put(line)
+    return exits.OK
+
+
+def _flat(options: object, name: str = "") -> list[tuple[str, str]]:
+    """Nested options as rows; the epochs one by one would be too long, so of a list only its length."""
+    if isinstance(options, dict) and options:
+        return [row for key, value in options.items() for row in _flat(value, f"{name}.{key}" if name else str(key))]
+    return [(name, f"{len(options)} entries" if isinstance(options, list) else str(options))] if name else []

@@ -1,0 +1,1 @@
+"""How good are answers?  Measures, benchmarks, and what is said about a run."""

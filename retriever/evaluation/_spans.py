@@ -1,0 +1,101 @@
+"""How well spans in time fit those that people marked (moment_detr: Lei et al. 2021; written from its description).
+
+judged = judge(truth, predictions)      # {id: [(start, end, score), …]}
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retriever.errors import BenchmarkError
+from retriever.evaluation._formats import Moments
+from retriever.evaluation.measures import Estimate, Numbers, interval
+
+OVERLAPS = (0.3, 0.5, 0.7)
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+KEPT = 10
+"""Answers of a question that precision looks at, the best ones."""
+Window = tuple[float, float, float]  # start, end, score
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Of each question, in the order of the truth."""
+
+    first: Numbers  # (Q,) overlap of the best answer with the window that it fits best; 0 without an answer
+    precision: Numbers  # (Q, T) average precision by threshold
+
+    def summary(self) -> dict[str, Estimate]:
+        found = {f"R1@{overlap}": interval((self.first >= overlap).astype(np.float64)) for overlap in OVERLAPS}
+        return {**found, "mIoU": interval(self.first), "mAP": interval(self.precision.mean(axis=1))}
+
+
+def judge(truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]]) -> Judged:
+    """
+    Raises:
+        BenchmarkError: an answer to a question that nobody asks.
+    """
+    strangers = sorted(set(predictions) - {one.id for one in truth})
+    if strangers:
+        raise BenchmarkError(f"there is an answer to question {strangers[0]!r}, which the benchmark does not ask")
+    first, precision = [], []
+    for one in truth:
+        answers = sorted(predictions.get(one.id, ()), key=lambda window: -window[2])[:KEPT]
+        overlap = overlaps(answers, one.windows)  # (A, W)
+        first.append(float(overlap[0].max()) if len(answers) else 0.0)
+        precision.append([average_precision(overlap, threshold) for threshold in THRESHOLDS])
+    return Judged(np.array(first), np.array(precision))
+
+
+def overlaps(answers: Sequence[Window], windows: Sequence[tuple[float, float]]) -> Numbers:
+    """Intersection over union of each answer with each window `(A, W)`."""
+    one = np.array([answer[:2] for answer in answers], np.float64).reshape(-1, 1, 2)
+    other = np.array(windows, np.float64).reshape(1, -1, 2)
+    shared = np.maximum(np.minimum(one[..., 1], other[..., 1]) - np.maximum(one[..., 0], other[..., 0]), 0)
+    union = (one[..., 1] - one[..., 0]) + (other[..., 1] - other[..., 0]) - shared
+    share: Numbers = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return share
+
+
+def average_precision(overlap: Numbers, threshold: float) -> float:
+    """Of answers in the order of rows: each takes the window it fits best of those still free, if it fits well
+    enough.  Precision is what is still reached at that recall or beyond."""
+    free = np.ones(overlap.shape[1], bool)
+    hits = np.zeros(len(overlap), bool)
+    for place, row in enumerate(overlap):
+        best = int(np.argmax(np.where(free, row, -1)))
+        if free[best] and row[best] >= threshold:
+            free[best], hits[place] = False, True
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    reached = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(reached[hits].sum() / overlap.shape[1])
+
+
+def read_predictions(path: Path) -> dict[str, list[Window]]:
+    """A line a question, as QVHighlights hands them in: {"qid": …, "pred_relevant_windows": [[start, end, score], …]}.
+
+    Raises:
+        BenchmarkError: with the line.
+    """
+    found: dict[str, list[Window]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            one = json.loads(line)
+            name = str(one["qid"])
+            windows = [(float(start), float(end), float(score)) for start, end, score in one["pred_relevant_windows"]]
+        except (ValueError, TypeError, KeyError) as error:
+            wanted = '{"qid": …, "pred_relevant_windows": [[start, end, score], …]}'
+            raise BenchmarkError(f"{where}: {line[:60]!r}; it wants {wanted}") from error
+        if name in found:
+            raise BenchmarkError(f"{where}: question {name} is answered a second time")
+        wrong = [window for window in windows if not (np.isfinite(window).all() and 0 <= window[0] <= window[1])]
+        if wrong:
+            raise BenchmarkError(f"{where}: the window is {list(wrong[0])}; it wants a start, a later end and a score")
+        found[name] = windows
+    return found

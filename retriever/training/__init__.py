@@ -1,0 +1,1 @@
+"""Training of heads and adapters over cached embeddings.  Nothing on the search path imports this package."""

@@ -1,0 +1,258 @@
+"""`reelseek eval`, from benchmark files to numbers."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api import evaluation, exits
+from api.main import main
+from retriever.evaluation import _toy
+from retriever.looking import Looking
+from retriever.search import RERANKERS
+from retriever.types import Floats, RaggedTokens, Vector
+
+Captured = pytest.CaptureFixture[str]
+
+
+def call(capsys: Captured, *words: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["eval", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def printed(capsys: Captured, *words: object) -> dict:
+    code, out, err = call(capsys, *words, "--json")
+    assert code == exits.OK, err
+    return json.loads(out)
+
+
+def value(document: dict, name: str, direction: str = "text_to_media", way: str = "all") -> float:
+    return document[direction][way]["measures"][name]["value"]
+
+
+# -------------------------------------------------------------------------------------------------------------- the toy
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the toy's run printed, with TREC files beside it."""
+    folder = tmp_path_factory.mktemp("toy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with (folder / "toy.json").open("w", encoding="utf-8") as out:
+            patch.setattr("sys.stdout", out)
+            words = ["--benchmark", "toy", "--json", "--run-out", "toy.run", "--qrels-out", "toy.qrels"]
+            assert main(["eval", "retrieval", *words]) == exits.OK
+    return folder
+
+
+def test_the_toy_runs_anywhere_and_searching_it_beats_chance(toy: Path):
+    document = json.loads((toy / "toy.json").read_text())
+    assert (document["questions"], document["media"], document["missing"]) == (120, 40, ["toy39"])
+    chance = document["controls"]["chance"]
+    assert chance["R@1"] == pytest.approx(1 / 40)
+    for direction in ("text_to_media", "media_to_text"):
+        assert value(document, "R@1", direction) > 5 * chance["R@1"]
+        assert value(document, "R@1", direction, "available") > value(document, "R@1", direction)
+    told = document["text_to_media"]["all"]["measures"]["R@1"]
+    assert told["low"] < told["value"] < told["high"]
+
+
+def test_the_first_stage_is_the_ceiling_and_shuffled_frames_change_nothing(toy: Path):
+    document = json.loads((toy / "toy.json").read_text())
+    assert document["first_stage"] == {"depth": 200, "recall": 117 / 120}  # all but the three of the missing media
+    assert value(document, "R@100") <= document["first_stage"]["recall"]
+    assert document["controls"]["shuffled"] == {"R@1": value(document, "R@1"), "moved": 0.0}
+
+
+def test_a_shallow_first_stage_is_seen(capsys):
+    document = printed(capsys, "retrieval", "--benchmark", "toy", "--depth", 3)
+    assert document["first_stage"]["depth"] == 3
+    assert value(document, "R@5") <= document["first_stage"]["recall"] + 1e-6 < 117 / 120
+
+
+@dataclass(frozen=True)
+class OfTheFirst:
+    """A reranker that looks at positions: the first token of a segment is all it sees."""
+
+    def rerank(self, view: Vector, tokens: RaggedTokens) -> tuple[Floats, Floats]:
+        relevance = tokens.rows.astype(np.float32) @ view
+        return relevance[tokens.offsets[:-1]], relevance
+
+
+def test_shuffling_moves_whatever_looks_at_positions():
+    blind, looking = RERANKERS.load("maxsim").build(), OfTheFirst()
+    task, made = evaluation.toy(Looking(blind))
+    view, space = _toy.encode([task.queries[0]])[0], _toy.SPACE.id
+    with made.store.snapshot() as snapshot:
+        tokens = {space: snapshot.tokens(snapshot.numbers(), space)}
+    for reranker, moves in ((blind, False), (looking, True)):
+        plain = Looking(reranker).look(view, tokens, {})[space]
+        shuffled = evaluation.Shuffled(reranker).look(view, tokens, {})[space]
+        assert np.array_equal(plain[0], shuffled[0]) is not moves
+        np.testing.assert_array_equal(plain[1], shuffled[1])  # relevance comes back to its token
+
+
+def test_the_table_is_for_people(capsys):
+    code, out, err = call(capsys, "retrieval", "--benchmark", "toy")
+    assert code == exits.OK
+    for wanted in (
+        "text → media",
+        "media → text",
+        "R@10",
+        "ties lost",
+        "available only",
+        "recall@200",
+        "chance",
+        "toy39",
+    ):
+        assert wanted in out
+    assert "40 media of three events" in err
+
+
+def test_a_run_compared_with_itself_and_with_its_trec_file(toy: Path, capsys):
+    same = printed(capsys, "compare", toy / "toy.json", toy / "toy.json")
+    assert (same["questions"], same["measures"]["R@1"]["difference"], same["measures"]["R@1"]["p"]) == (120, 0, 1)
+    trec = printed(capsys, "compare", toy / "toy.run", toy / "toy.run", "--qrels", toy / "toy.qrels")
+    assert trec["measures"]["R@1"]["one"] == same["measures"]["R@1"]["one"]
+    code, out, _ = call(capsys, "compare", toy / "toy.json", toy / "toy.json")
+    assert code == exits.OK
+    assert "difference" in out
+    code, _, err = call(capsys, "compare", toy / "toy.json", toy / "toy.run")
+    assert code == exits.ERROR
+    assert "toy.run is not what `reelseek eval retrieval --json` prints" in err
+
+
+# ------------------------------------------------------------------------------------------------------- brought scores
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> tuple[Path, Path]:
+    np.save(tmp_path / "sims.npy", np.array([[0.9, 0.2, 0.1], [0.3, 0.8, 0.8]], np.float32))
+    (tmp_path / "truth.jsonl").write_text('{"relevant": [0]}\n{"relevant": [2]}\n')
+    return tmp_path / "sims.npy", tmp_path / "truth.jsonl"
+
+
+def test_scores_of_any_system_are_judged(brought, capsys):
+    document = printed(capsys, "retrieval", "--scores", brought[0], "--truth", brought[1])
+    assert document["ranks"] == [1, 1.5]
+    assert value(document, "R@1") == 0.5
+    assert document["text_to_media"]["all"]["pessimistic"]["mean_rank"] == 1.5
+    assert value(document, "mean_rank") == 1.25
+    assert document["media_to_text"]["all"]["questions"] == 2
+    assert document["first_stage"] is None
+    assert document["controls"]["shuffled"] is None
+    code, out, _ = call(capsys, "retrieval", "--scores", brought[0], "--truth", brought[1])
+    assert code == exits.OK
+    assert "2 questions, 3 media" in out
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "complaint"),
+    [
+        (np.array([[1.0, np.nan]]), '{"relevant": [0]}', "question 1 for column 1 is not a number"),
+        (np.array([[1.0, 2.0]]), '{"relevant": [0]}\n{"relevant": [1]}', "1 rows and .* 2 lines"),
+        (np.array([[1.0, 2.0]]), '\n{"relevant": [2]}', "truth.jsonl:2: the columns are \\[2\\]"),
+        (np.array([[1.0, 2.0]]), '{"relevant": []}', "truth.jsonl:1: the columns are \\[\\]"),
+        (np.array([[1.0, 2.0]]), '{"relevant": [true]}', "truth.jsonl:1: the columns are"),
+        (np.array([[1.0, 2.0]]), '{"right": [0]}', "truth.jsonl:1: .*it wants"),
+        (np.array([1.0, 2.0]), '{"relevant": [0]}', "it wants numbers of shape"),
+        (np.array([["a", "b"]]), '{"relevant": [0]}', "it wants numbers of shape"),
+        (np.array([[1, None]], object), '{"relevant": [0]}', "is not a .npy array of numbers"),
+    ],
+)
+def test_scores_with_a_mistake(tmp_path, capsys, scores, truth, complaint):
+    np.save(tmp_path / "sims.npy", scores)
+    (tmp_path / "truth.jsonl").write_text(truth)
+    code, out, err = call(capsys, "retrieval", "--scores", tmp_path / "sims.npy", "--truth", tmp_path / "truth.jsonl")
+    assert (code, out) == (exits.ERROR, "")
+    assert re.search(complaint, err)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--benchmark", "toy", "--scores", "a"], ["--scores", "a"], ["--benchmark", "msvd"], ["--truth", "t"]]
+)
+def test_wrong_usage_is_two(no_weights, capsys, words):
+    code, _, err = call(capsys, "retrieval", *words)
+    assert code == exits.USAGE
+    assert "wants" in err
+
+
+# ---------------------------------------------------------------------------------------------------- against a library
+
+
+def annotated(folder: Path, *rows: tuple[str, str]) -> Path:
+    lines = [f'ret{n},msr{n},{video},"{said}"' for n, (video, said) in enumerate(rows)]
+    (folder / "MSRVTT_JSFUSION_test.csv").write_text("\n".join(["key,vid_key,video_id,sentence", *lines]) + "\n")
+    return folder
+
+
+def test_the_media_are_indexed_and_every_caption_asks(no_weights, media, tmp_path, capsys):
+    # In a query, tag: and path: would be filters that nothing passes; in a caption they are words.
+    folder = annotated(tmp_path, ("first", "red tag:holiday"), ("second", "green path:nowhere"), ("third", "yellow"))
+    words = ("--benchmark", "msrvtt_1ka", "--annotations", folder, "--videos", media)
+    document = printed(capsys, "retrieval", *words)
+    assert (document["questions"], document["media"], document["missing"]) == (3, 3, ["third"])
+    assert document["ranks"] == [1, 1, None]
+    assert value(document, "R@1") == pytest.approx(2 / 3, abs=1e-6)
+    assert value(document, "R@1", way="available") == 1
+    assert document["notes"] == [
+        "msrvtt_1ka test: 3 questions here, 1,000 published",
+        "msrvtt_1ka test: 3 media here, 1,000 published",
+    ]
+    assert document["published"][0]["source"]
+    code, out, err = call(capsys, "retrieval", *words)
+    assert code == exits.OK
+    assert "X-Pool" in out
+    assert "warning: msrvtt_1ka test: 3 media here, 1,000 published" in err
+
+
+def test_a_library_that_is_there_is_asked_as_it_is(kept, tmp_path, capsys):
+    folder = annotated(tmp_path, ("first", "blue"), ("second", "green"))
+    document = printed(capsys, "retrieval", "--benchmark", "msrvtt_1ka", "--annotations", folder)
+    assert document["missing"] == []
+    assert document["ranks"] == [1, 1]
+
+
+def test_media_that_are_nowhere_are_an_error_that_says_what_was_looked_for(kept, tmp_path, capsys):
+    folder = annotated(tmp_path, ("video9770", "blue"))
+    words = ("retrieval", "--benchmark", "msrvtt_1ka", "--annotations", folder)
+    code, _, err = call(capsys, *words)
+    assert code == exits.ERROR
+    assert "none of the 1 media of msrvtt_1ka lies in the library lib; looked for video9770.*" in err
+    code, _, err = call(capsys, *words, "--videos", tmp_path)
+    assert code == exits.ERROR
+    assert f"lies below {tmp_path}; looked for video9770.*" in err
+    code, _, err = call(capsys, *words, "--videos", tmp_path / "none")
+    assert code == exits.ERROR
+    assert "it wants the folder that holds the benchmark's media" in err
+
+
+# ----------------------------------------------------------------------------------------------------------- all others
+
+
+def test_moments_are_judged(tmp_path, capsys):
+    (tmp_path / "charades_sta_test.txt").write_text("3MSZA 24.0 30.0##person turn a light on.\nAMT7R 4 12##a person\n")
+    (tmp_path / "found.jsonl").write_text('{"qid": 1, "pred_relevant_windows": [[24, 27, 0.9]]}\n')
+    words = ("--benchmark", "charades_sta", "--annotations", tmp_path, "--predictions", tmp_path / "found.jsonl")
+    document = printed(capsys, "moments", *words)
+    assert document["unanswered"] == 1
+    found = {name: told["value"] for name, told in document["measures"].items()}
+    assert found == {"R1@0.3": 0.5, "R1@0.5": 0.5, "R1@0.7": 0, "mIoU": 0.25, "mAP": pytest.approx(0.05)}
+    code, out, _ = call(capsys, "moments", *words)
+    assert code == exits.OK
+    assert "Moment-DETR" in out
+
+
+def test_the_list_has_every_benchmark(capsys):
+    document = printed(capsys, "list")
+    by_name = {one["name"]: one for one in document["benchmarks"]}
+    assert by_name["msrvtt_1ka"]["splits"][0] == {"name": "test", "questions": 1000, "media": 1000}
+    code, out, _ = call(capsys, "list")
+    assert code == exits.OK
+    assert all(name in out for name in by_name)
