@@ -43,4 +43,6 @@ def fits(printed: Any, told: Any) -> bool:
 def printed_by(*words: str, capsys: pytest.CaptureFixture[str]) -> Any:
     capsys.readouterr()
     assert main([*words, "--json"]) in (0, 1)
-    return json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.out, printed.err
+    return json.loads(printed.out)
