@@ -1,8 +1,8 @@
 """Judging: a benchmark's questions meet a library, or scores that somebody brought."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from api.service import Library
 from indexer.events import Watch
 from retriever.errors import BenchmarkError
-from retriever.evaluation import _spans, _toy, _trec, benchmarks, measures, report
+from retriever.evaluation import _formats, _spans, _toy, _trec, benchmarks, measures, report
 from retriever.evaluation.benchmarks import Manifest, Task
 from retriever.evaluation.measures import Ranked, Truth
 from retriever.evaluation.report import Document, Run
@@ -74,10 +74,10 @@ def gallery(
         library.index(paths, pack=pack, jobs=jobs, watch=watch)
     below = videos.absolute() if videos else None
     held: dict[str, str] = {}
-    for media in library.media():
-        for path in map(Path, media.paths):
-            if below is None or path.is_relative_to(below):
-                held.setdefault(path.stem, media.key)
+    paths_held = ((Path(path), media.key) for media in library.media() for path in media.paths)
+    for path, key in sorted(paths_held, key=lambda pair: _likely(pair[0])):
+        if below is None or path.is_relative_to(below):
+            held.setdefault(path.stem, key)
     keys = tuple(_named(name, manifest, held) for name in task.media)
     if not any(keys):
         raise BenchmarkError(_nowhere(manifest, task, f"in the library {library.path}"))
@@ -86,23 +86,32 @@ def gallery(
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Files below a folder by name without ending; of several the first by path."""
+    """Files below a folder by name without ending; of several the first by path, but films and sounds before what lies
+    beside them (thumbnails, subtitles)."""
     if not folder.is_dir():
         raise BenchmarkError(f"--videos is {folder}; it wants the folder that holds the benchmark's media")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*"), key=_likely):
         if path.is_file():
             found.setdefault(path.stem, path)
     return found
 
 
+def _likely(path: Path) -> tuple[bool, Path]:
+    return path.suffix.lower() not in _formats.MEDIA_ENDINGS, path
+
+
 def _named(name: str, manifest: Manifest, held: Mapping[str, T]) -> T | None:
     """What a media's name stands for, in any of the ways that its file may be called."""
-    return next((held[stem] for like in manifest.stems if (stem := like.format(name=name)) in held), None)
+    return next((held[stem] for stem in _stems(name, manifest) if stem in held), None)
+
+
+def _stems(name: str, manifest: Manifest) -> list[str]:
+    return [like.format(name=name, base=name.rpartition("_")[0]) for like in manifest.stems]
 
 
 def _nowhere(manifest: Manifest, task: Task, where: str) -> str:
-    wanted = ", ".join(like.format(name=name) + ".*" for name in task.media[:2] for like in manifest.stems)
+    wanted = ", ".join(f"{stem}.*" for name in task.media[:2] for stem in _stems(name, manifest))
     return f"none of the {len(task.media):,} media of {manifest.name} lies {where}; looked for {wanted} and so on"
 
 
@@ -197,11 +206,15 @@ def _named_right(named: NDArray[np.bool_], run: Run) -> NDArray[np.bool_]:
 
 
 def brought(scores: Path, truth: Path) -> tuple[Document, Run]:
-    """Scores `(Q, M)` in a .npy file and right columns in a .jsonl file, of any system.
+    """Scores `(Q, M)` in a .npy file and right columns in a .jsonl file, or a TREC run and its qrels, of any system.
 
     Raises:
         BenchmarkError: one of them is not of that form; the message has the line.
     """
+    if scores.suffix != ".npy":
+        found, right = _trec.matrix(_trec.read_run(scores), _trec.read_qrels(truth))
+        run = Run(right, found, np.zeros(right.media, bool))
+        return judged(run, [""] * right.media, sha256(truth.read_bytes()).hexdigest()[:16]), run
     made = array(scores)
     asked = Truth.of(relevant(truth, made.shape[1]), made.shape[1])
     if asked.queries != made.shape[0]:
@@ -209,9 +222,10 @@ def brought(scores: Path, truth: Path) -> tuple[Document, Run]:
     run = Run(asked, made, np.zeros(made.shape[1], bool))
     columns = tuple(str(column) for column in range(made.shape[1]))
     queries = tuple(str(row) for row in range(made.shape[0]))
-    right = [asked.columns[asked.rows == row].tolist() for row in range(asked.queries)]
-    document = judged(run, columns, Task(queries, columns, tuple(map(tuple, right))).digest)
-    return document, run
+    task = Task(
+        queries, columns, tuple(tuple(asked.columns[asked.rows == row].tolist()) for row in range(len(queries)))
+    )
+    return judged(run, columns, task.digest), run
 
 
 def array(path: Path) -> NDArray[np.floating[Any]]:
@@ -219,13 +233,9 @@ def array(path: Path) -> NDArray[np.floating[Any]]:
     Raises:
         BenchmarkError: no plain array of numbers, or not of two dimensions.
     """
-    try:
-        made = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BenchmarkError(f"{path} is not a .npy array of numbers ({error})") from error
-    if not isinstance(made, np.ndarray) or made.ndim != 2 or made.dtype.kind not in "fiu" or not made.size:
-        told = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
-        raise BenchmarkError(f"{path} holds {told}; it wants numbers of shape (questions, media)")
+    made = _formats.array(path)
+    if made.ndim != 2 or made.dtype.kind not in "fiu" or not made.size:
+        raise BenchmarkError(f"{path} holds {made.dtype} {made.shape}; it wants numbers of shape (questions, media)")
     return made if made.dtype.kind == "f" else made.astype(np.float64)
 
 
@@ -236,14 +246,12 @@ def relevant(path: Path, media: int) -> list[list[int]]:
         BenchmarkError: with the line.
     """
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in _formats.lines(path):
         where = f"{path}:{number}"
-        try:
-            columns = json.loads(line)["relevant"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BenchmarkError(f'{where}: {line[:60]!r}; it wants {{"relevant": [column, …]}}') from error
+        one = _formats.record(line, where)
+        if "relevant" not in one:
+            raise BenchmarkError(f'{where}: {line[:60]!r}; it wants {{"relevant": [column, …]}}')
+        columns = one["relevant"]
         whole = isinstance(columns, list) and all(type(column) is int for column in columns)
         if not whole or not columns or not all(0 <= column < media for column in columns):
             raise BenchmarkError(f"{where}: the columns are {columns!r}; it wants one or more from 0 to {media - 1}")

@@ -41,8 +41,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     retrieval.add_argument("--videos", type=Path, metavar="DIR", help="folder of the media; they are indexed first")
     _common.settings_arguments(retrieval, "library", *_common.LOOKING, "store", "pack", "jobs")
     brought = retrieval.add_argument_group("scores of any system, in place of a benchmark")
-    brought.add_argument("--scores", type=Path, metavar="FILE", help=".npy array of numbers, questions × media")
-    brought.add_argument("--truth", type=Path, metavar="FILE", help='a line a question: {"relevant": [column, …]}')
+    brought.add_argument("--scores", type=Path, metavar="FILE", help=".npy array, questions × media; or a TREC run")
+    truth = 'a line a question: {"relevant": [column, …]}; or qrels'
+    brought.add_argument("--truth", type=Path, metavar="FILE", help=truth)
     trec = retrieval.add_argument_group("for other programs")
     trec.add_argument("--run-out", type=Path, metavar="FILE", help="write the ranking as a TREC run")
     trec.add_argument("--qrels-out", type=Path, metavar="FILE", help="write what is right as TREC qrels")
@@ -65,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("other", type=Path, metavar="OTHER")
     compare.add_argument("--qrels", type=Path, metavar="FILE", help="ONE and OTHER are TREC runs, judged by this")
 
-    listed = added("list", "the benchmarks with their counts and licences")
+    listed = added("list", "the benchmarks with their splits, counts and licences; the first split is the default")
     for each in (retrieval, moments, compare, listed):
         _common.every_command(each)
 
@@ -92,16 +93,20 @@ def _retrieval(args: argparse.Namespace) -> int:
     for path in (args.scores, args.truth):
         if path and not path.is_file():
             raise BenchmarkError(f"{path} is no file")
+    for path in (args.run_out, args.qrels_out):
+        if path and not path.parent.is_dir():  # before hours of work, not after
+            raise BenchmarkError(f"{path} cannot be written: there is no folder {path.parent}")
+    media = None
     if args.scores:
         document, judged = evaluation.brought(args.scores, args.truth)
-        evaluation.write_trec(judged, None, args.run_out, args.qrels_out)
     else:
         document, judged, task = _asked(args)
-        evaluation.write_trec(judged, task.media, args.run_out, args.qrels_out)
+        media = task.media
     if args.json:
         _common.put_json(document)
     else:
         _show(document)
+    evaluation.write_trec(judged, media, args.run_out, args.qrels_out)
     return exits.OK
 
 
@@ -149,9 +154,8 @@ def _show(document: "Document") -> None:
 
     name = f"{document['benchmark']} {document['split']}: " if document["benchmark"] else ""
     gone = document["missing"]
-    put(
-        f"{name}{counted(document['questions'], 'question')}, {counted(document['media'], 'media', 'media')}",
-    )
+    put(f"{name}{counted(document['questions'], 'question')}, {counted(document['media'], 'media', 'media')}")
+    put("R@k, MRR, mAP and nDCG in %, with 95 % intervals")
     if gone:
         more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
         put(plain(f"{len(gone):,} missing: {', '.join(gone[:SHOWN])}{more}"))
@@ -166,24 +170,21 @@ def _show(document: "Document") -> None:
         put()
         for line in table(report.published_rows(document["published"]), report.published_head(document["published"])):
             put(line)
-    for line in (document["protocol"], *document["notes"]):
-        if line:
-            say(plain(line))
+    if document["protocol"]:
+        say(plain(document["protocol"]))
 
 
 def _controls(document: "Document") -> list[tuple[str, ...]]:
-    """What the numbers are to be held against."""
-    first, chance = document["first_stage"], document["controls"]["chance"]
-    shuffled = document["controls"]["shuffled"]
-    blind = ", ".join(f"{name} {value * 100:.2f}" for name, value in chance.items() if name.startswith("R@"))
-    found: list[tuple[str, ...]] = [("chance, blind to media", f"{blind}, mean rank {chance['mean_rank']:.1f}")]
+    """What the numbers are to be held against, beside chance."""
+    first, shuffled = document["first_stage"], document["controls"]["shuffled"]
+    found: list[tuple[str, ...]] = []
     if first:
-        found.insert(0, (f"first stage, recall@{first['depth']} segments", f"{first['recall'] * 100:.1f}"))
+        found.append(("first stage", f"names {first['depth']:,} segments a question: no reranking finds more"))
     if shuffled:
-        found.append(
-            ("frames shuffled", f"R@1 {shuffled['R@1'] * 100:.1f}, scores moved by {shuffled['moved']:g} at most")
-        )
-    return found
+        moved = f"R@1 {shuffled['R@1'] * 100:.1f}, scores moved by {shuffled['moved']:g} at most"
+    else:
+        moved = "not known: scores were brought, not frames"
+    return [*found, ("frames shuffled", moved), ("chance", "whoever reads the question and sees no media")]
 
 
 # ----------------------------------------------------------------------------------------------------------- all others
@@ -238,15 +239,17 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         _common.put_json(document)
         return exits.OK
-    rows = [
-        (
-            one["name"],
-            one["task"],
-            ", ".join(f"{split['name']} {split['questions']:,}/{split['media']:,}" for split in one["splits"]),
-            one["licence"],
-        )
-        for one in document["benchmarks"]
-    ]
-    for line in table(rows, ("benchmark", "task", "questions/media", "licence")):
+    rows = [row for one in document["benchmarks"] for row in _splits(one)]
+    for line in table(rows, ("benchmark", "task", "split", "questions", "media", "licence")):
         put(line)
     return exits.OK
+
+
+def _splits(one: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line a split, the default first; what holds for all of them stands there once."""
+    rows: list[tuple[str, ...]] = []
+    for split in sorted(one["splits"], key=lambda split: bool(split["name"] != one["default"])):
+        media = f"{split['media']:,}" if split["media"] else "–"
+        counts = (split["name"], f"{split['questions']:,}", media)
+        rows.append(("", "", *counts, "") if rows else (one["name"], one["task"], *counts, one["licence"]))
+    return rows

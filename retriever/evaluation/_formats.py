@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retriever.errors import BenchmarkError
 
@@ -68,10 +70,16 @@ def found(folder: Path, name: str) -> Path:
 
 
 def text(file: Path) -> str:
+    """What a file says, without a byte order mark."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{file} is not UTF-8 text (byte {error.start}); bring the published file") from error
+        raise BenchmarkError(f"{file} is not UTF-8 text (byte {error.start})") from error
+
+
+def lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, with their numbers.  Only a line feed ends one: JSON may hold other separators."""
+    return ((number, line) for number, line in enumerate(text(file).split("\n"), 1) if line.strip())
 
 
 def document(file: Path) -> Any:
@@ -79,11 +87,33 @@ def document(file: Path) -> Any:
         return json.loads(text(file))
     except json.JSONDecodeError as error:
         raise BenchmarkError(f"{file}:{error.lineno}: no JSON ({error.msg}); bring the published file") from error
+    except RecursionError as error:
+        raise BenchmarkError(f"{file}: no JSON that can be read (nested too deeply)") from error
 
 
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not empty, with their numbers."""
-    return ((number, line) for number, line in enumerate(text(file).splitlines(), 1) if line.strip())
+def record(line: str, where: str) -> Mapping[str, Any]:
+    """The object that a line of JSON holds."""
+    try:
+        one = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
+        raise BenchmarkError(f"{where}: no JSON ({reason}): {line[:40]!r}") from error
+    if not isinstance(one, dict):
+        raise BenchmarkError(f"{where}: {line[:40]!r}; it wants an object")
+    return one
+
+
+def array(file: Path) -> NDArray[Any]:
+    """A .npy file; one that holds objects would have to be unpickled, and is refused."""
+    try:
+        with file.open("rb") as opened:
+            made = np.load(opened, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile, MemoryError) as error:
+        reason = str(error).partition(" If ")[0].partition(" when ")[0]
+        raise BenchmarkError(f"{file} is not a plain .npy array ({reason})") from error
+    if not isinstance(made, np.ndarray):
+        raise BenchmarkError(f"{file} is not a plain .npy array (it holds several)")
+    return made
 
 
 def listed(folder: Path, options: Options) -> dict[str, str] | None:
@@ -97,20 +127,15 @@ def listed(folder: Path, options: Options) -> dict[str, str] | None:
     if file.suffix == ".csv":
         return {stem(row["video_id"]): where for row, where in _rows(file, {"needs": ["video_id"]})}
     if file.suffix == ".json":
-        return {stem(str(name)): f"{file}: entry {number}" for number, name in enumerate(document(file), 1)}
+        return {
+            stem(str(name)): f"{file}: entry {number}" for number, name in enumerate(_items(document(file), file), 1)
+        }
     if file.suffix == ".npy":
-        return {stem(str(name)): f"{file}: entry {number}" for number, name in enumerate(_array(file), 1)}
+        names = array(file)
+        if names.ndim != 1 or names.dtype.kind not in "US":
+            raise BenchmarkError(f"{file} holds {names.dtype} {names.shape}; it wants a row of names")
+        return {stem(name): f"{file}: entry {number}" for number, name in enumerate(names.astype(str).tolist(), 1)}
     return {stem(line.strip()): f"{file}:{number}" for number, line in lines(file)}
-
-
-def _array(file: Path) -> Sequence[Any]:
-    try:
-        names: Sequence[Any] = np.load(file, allow_pickle=False).tolist()
-    except ValueError as error:
-        raise BenchmarkError(
-            f"{file} is not a plain array of names ({error}); bring a text file, a name a line"
-        ) from error
-    return names
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
@@ -143,16 +168,23 @@ def _rows(file: Path, options: Options) -> Iterator[tuple[dict[str, str], str]]:
         delimiter=options.get("delimiter", ","),
         quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
     )
-    columns = options.get("columns") or next(reader, [])
+    columns = options.get("columns") or next(_parsed(reader, file), [])
     missing = [name for name in options["needs"] if name not in columns]
     if missing:
         raise BenchmarkError(f"{file}:1: no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
-    for row in reader:
+    for row in _parsed(reader, file):
         if row:
             where = f"{file}:{reader.line_num}"
             if len(row) != len(columns):
                 raise BenchmarkError(f"{where}: {len(row)} columns; it wants {len(columns)}: {', '.join(columns)}")
             yield dict(zip(columns, row, strict=True)), where
+
+
+def _parsed(reader: Any, file: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise BenchmarkError(f"{file}:{reader.line_num}: no CSV ({error}); is a quote left open?") from error
 
 
 # ----------------------------------------------------------------------------------------------------------------- JSON
@@ -186,14 +218,16 @@ def captions(folder: Path, options: Options) -> Iterator[Caption]:
     file = found(folder, options["file"])
     whole = _mapping(document(file), file)
     told = {stem(name): said for name, said in whole.items()}
-    for name, where in (listed(folder, options) or dict.fromkeys(told, str(file))).items():
+    wanted = listed(folder, options)
+    for name, where in (dict.fromkeys(told, str(file)) if wanted is None else wanted).items():
         if name not in told:
             raise BenchmarkError(f"{where}: {name} has no captions in {file.name}")
         if not isinstance(told[name], list):
             raise BenchmarkError(f"{file}: {name}: it wants a list of captions")
         for number, one in enumerate(told[name], 1):
-            said = " ".join(one) if isinstance(one, list) else one
-            yield Caption(name, _text(said, f"{file}: {name}, caption {number}"), f"{file}: {name}, caption {number}")
+            place = f"{file}: {name}, caption {number}"
+            words = one if isinstance(one, list) else [one]
+            yield Caption(name, " ".join(_text(word, place) for word in words), place)
 
 
 def vatex(folder: Path, options: Options) -> Iterator[Caption]:
@@ -245,7 +279,7 @@ def jsonl(folder: Path, options: Options) -> Iterator[Caption]:
     file = found(folder, options["file"])
     for number, line in lines(file):
         where = f"{file}:{number}"
-        one = _line(line, where)
+        one = record(line, where)
         for said in _list(one, "captions", where):
             yield Caption(stem(_field(one, "media", where)), _text(said, where), where)
 
@@ -271,7 +305,7 @@ def highlights(folder: Path, options: Options) -> Iterator[Moments]:
     file = found(folder, options["file"])
     for number, line in lines(file):
         where = f"{file}:{number}"
-        one = _line(line, where)
+        one = record(line, where)
         windows = tuple(_window(window, where) for window in _list(one, "relevant_windows", where))
         if not windows or "qid" not in one:
             raise BenchmarkError(f"{where}: no {'relevant_windows' if 'qid' in one else 'qid'}; it wants one")
@@ -287,6 +321,8 @@ FORMATS: Mapping[str, Callable[[Path, Options], Iterator[Caption]]] = {
     "didemo": didemo,
     "jsonl": jsonl,
 }
+NEEDS: Mapping[str, tuple[str, ...]] = {"table": ("file", "media", "captions")}
+"""What a manifest tells a format; all others only want `file`."""
 MOMENT_FORMATS: Mapping[str, Callable[[Path, Options], Iterator[Moments]]] = {
     "charades_sta": charades_sta,
     "highlights": highlights,
@@ -296,22 +332,12 @@ MOMENT_FORMATS: Mapping[str, Callable[[Path, Options], Iterator[Moments]]] = {
 # -------------------------------------------------------------------------------------------------------------- helpers
 
 
-def _line(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        one = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise BenchmarkError(f"{where}: no JSON ({error.msg})") from error
-    if not isinstance(one, dict):
-        raise BenchmarkError(f"{where}: {line[:40]!r}; it wants an object")
-    return one
-
-
 def _window(ends: Any, where: str) -> tuple[float, float]:
     try:
         start, end = (float(each) for each in ends)
     except (TypeError, ValueError):
         start, end = 0.0, -1.0
-    if not 0 <= start <= end:
+    if not 0 <= start <= end < np.inf:
         raise BenchmarkError(f"{where}: the window is {ends!r}; it wants a start and an end in seconds")
     return start, end
 
@@ -337,9 +363,9 @@ def _list(one: Any, name: str, where: Path | str) -> Sequence[Any]:
 
 def _field(one: Any, name: str, where: str) -> str:
     value = one.get(name) if isinstance(one, dict) else None
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.strip():
         raise BenchmarkError(f"{where}: {name!r} is {value!r}; it wants text")
-    return _text(value, where)
+    return value
 
 
 def _text(value: Any, where: str) -> str:

@@ -3,7 +3,6 @@
 judged = judge(truth, predictions)      # {id: [(start, end, score), …]}
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from retriever.errors import BenchmarkError
-from retriever.evaluation._formats import Moments
+from retriever.evaluation._formats import Moments, lines, record
 from retriever.evaluation.measures import Estimate, Numbers, interval
 
 OVERLAPS = (0.3, 0.5, 0.7)
+DEPTHS = (1, 5)
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 KEPT = 10
 """Answers of a question that precision looks at, the best ones."""
@@ -25,12 +25,16 @@ Window = tuple[float, float, float]  # start, end, score
 class Judged:
     """Of each question, in the order of the truth."""
 
-    first: Numbers  # (Q,) overlap of the best answer with the window that it fits best; 0 without an answer
+    best: Numbers  # (Q, D) overlap of the best of the first 1 and 5 answers with any window; 0 without an answer
     precision: Numbers  # (Q, T) average precision by threshold
 
     def summary(self) -> dict[str, Estimate]:
-        found = {f"R1@{overlap}": interval((self.first >= overlap).astype(np.float64)) for overlap in OVERLAPS}
-        return {**found, "mIoU": interval(self.first), "mAP": interval(self.precision.mean(axis=1))}
+        found = {
+            f"R{depth}@{overlap}": interval((best >= overlap).astype(np.float64))
+            for depth, best in zip(DEPTHS, self.best.T, strict=True)
+            for overlap in OVERLAPS
+        }
+        return {**found, "mIoU": interval(self.best[:, 0]), "mAP": interval(self.precision.mean(axis=1))}
 
 
 def judge(truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]]) -> Judged:
@@ -41,13 +45,13 @@ def judge(truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]])
     strangers = sorted(set(predictions) - {one.id for one in truth})
     if strangers:
         raise BenchmarkError(f"there is an answer to question {strangers[0]!r}, which the benchmark does not ask")
-    first, precision = [], []
+    best, precision = [], []
     for one in truth:
         answers = sorted(predictions.get(one.id, ()), key=lambda window: -window[2])[:KEPT]
         overlap = overlaps(answers, one.windows)  # (A, W)
-        first.append(float(overlap[0].max()) if len(answers) else 0.0)
+        best.append([float(overlap[:depth].max(initial=0.0)) for depth in DEPTHS])
         precision.append([average_precision(overlap, threshold) for threshold in THRESHOLDS])
-    return Judged(np.array(first), np.array(precision))
+    return Judged(np.array(best), np.array(precision))
 
 
 def overlaps(answers: Sequence[Window], windows: Sequence[tuple[float, float]]) -> Numbers:
@@ -81,12 +85,10 @@ def read_predictions(path: Path) -> dict[str, list[Window]]:
         BenchmarkError: with the line.
     """
     found: dict[str, list[Window]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in lines(path):
         where = f"{path}:{number}"
+        one = record(line, where)
         try:
-            one = json.loads(line)
             name = str(one["qid"])
             windows = [(float(start), float(end), float(score)) for start, end, score in one["pred_relevant_windows"]]
         except (ValueError, TypeError, KeyError) as error:

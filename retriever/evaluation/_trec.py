@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import BenchmarkError
+from retriever.evaluation._formats import lines
 from retriever.evaluation.measures import Numbers, Scores, Truth
 
 NAME = "reelseek"
@@ -86,10 +87,8 @@ def matrix(run: dict[str, dict[str, float]], qrels: dict[str, dict[str, int]]) -
 
 
 def _fields(path: Path, count: int, wanted: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in lines(path):
         fields: list[Any] = line.split()
-        if not fields:
-            continue
         if len(fields) != count:
             raise BenchmarkError(f"{path}:{number}: {len(fields)} fields; it wants {count}: {wanted}")
         yield number, fields

@@ -32,7 +32,7 @@ class Split:
 
     name: str
     queries: int
-    media: int
+    media: int  # 0 where they count questions alone
     options: Mapping[str, Any]  # what its format is told
 
 
@@ -48,7 +48,7 @@ class Manifest:
     traps: tuple[str, ...]
     default: str
     splits: Mapping[str, Split]
-    stems: tuple[str, ...]  # how a media's file may be called, over {name}
+    stems: tuple[str, ...]  # how a media's file may be called: {name}, {base} is the name before its last "_"
     published: tuple[Mapping[str, Any], ...]
 
     def split(self, name: str = "") -> Split:
@@ -118,7 +118,11 @@ def parse(name: str, text: str) -> Manifest:
 
 def _split(name: str, whole: Mapping[str, Any], told: Mapping[str, Any]) -> Split:
     options = {**whole.get("read", {}), **told}
-    return Split(name, options["count_queries"], options["count_media"], {"format": options["format"], **options})
+    needs = () if options["format"] == MADE else _formats.NEEDS.get(options["format"], ("file",))
+    absent = next((each for each in ("count_queries", "count_media", *needs) if each not in options), "")
+    if absent:
+        raise KeyError(absent)
+    return Split(name, options["count_queries"], options["count_media"], options)
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,13 @@ def read(manifest: Manifest, split: str, folder: Path) -> Task:
     if read_captions is None:
         raise BenchmarkError(f"{manifest.name} asks for moments, not for media: reelseek eval moments")
     told = list(read_captions(folder, chosen.options))
+    if not told:
+        raise BenchmarkError(f"{_source(folder, chosen)} has no captions of {chosen.name}; is this the right file?")
     for caption in told:
         if not caption.text.strip():
             raise BenchmarkError(f"{caption.where}: the caption of {caption.media} is empty; it wants words")
+        if not caption.media.strip():
+            raise BenchmarkError(f"{caption.where}: the media has no name")
     task = asked([(caption.text.strip(), caption.media) for caption in told], bool(chosen.options.get("merge")))
     return Task(
         task.queries, task.media, task.relevant, differences(manifest, chosen, len(task.queries), len(task.media))
@@ -165,8 +173,6 @@ def read(manifest: Manifest, split: str, folder: Path) -> Task:
 def asked(pairs: Sequence[tuple[str, str]], merge: bool = False) -> Task:
     """From captions, each with its media.  Equal captions are questions of their own, unless they are to `merge`
     into one that several media answer."""
-    if not pairs:
-        raise BenchmarkError("the split has no captions; is this the right file?")
     column = {media: place for place, media in enumerate(dict.fromkeys(media for _, media in pairs))}
     if not merge:
         return Task(tuple(text for text, _ in pairs), tuple(column), tuple((column[media],) for _, media in pairs))
@@ -187,8 +193,16 @@ def read_moments(manifest: Manifest, split: str, folder: Path) -> tuple[list[Mom
         raise BenchmarkError(f"{manifest.name} asks for media, not for moments: reelseek eval retrieval")
     found = list(_formats.MOMENT_FORMATS[chosen.options["format"]](folder, chosen.options))
     if not found:
-        raise BenchmarkError(f"{folder}: the split {chosen.name} has no questions; is this the right file?")
+        raise BenchmarkError(f"{_source(folder, chosen)} has no questions of {chosen.name}; is this the right file?")
+    asked_at: dict[str, str] = {}
+    for one in found:
+        if asked_at.setdefault(one.id, one.where) != one.where:
+            raise BenchmarkError(f"{one.where}: question {one.id} is there already ({asked_at[one.id]})")
     return found, differences(manifest, chosen, len(found), len({one.media for one in found}))
+
+
+def _source(folder: Path, split: Split) -> Path:
+    return folder / str(split.options["file"])
 
 
 def differences(manifest: Manifest, split: Split, queries: int, media: int) -> tuple[str, ...]:
@@ -197,5 +211,5 @@ def differences(manifest: Manifest, split: Split, queries: int, media: int) -> t
     return tuple(
         f"{manifest.name} {split.name}: {found:,} {what} here, {published:,} published"
         for what, found, published in counts
-        if found != published
+        if published and found != published
     )

@@ -6,6 +6,7 @@
 
 The rank of a question is that of the best of its right answers: 1 + those wrong ones above it + half of those that
 are equal.  Breaking ties by position would give a constant score a perfect rank or the worst one, as the data lie.
+What was not answered (-inf) is not found at all, as in trec_eval, and not somewhere among the rest.
 Average precision and nDCG are the expected values over all orders of the equal ones (McSherry & Najork 2008, §3).
 Several captions a media: text to media asks each of them; media to text takes the best of a media's captions.
 """
@@ -86,7 +87,7 @@ class Truth:
 class Ranked:
     """How each question fared; those that nothing is right for are left out."""
 
-    ranks: Numbers  # (Q,) of the best right answer; inf where all of them are missing
+    ranks: Numbers  # (Q,) of the best right answer; inf where none was found
     pessimistic: Numbers  # (Q,) with every tie lost
     precision: Numbers  # (Q,) average precision
     gain: Numbers  # (Q,) nDCG of the whole ranking, right is 1 and wrong is 0
@@ -131,11 +132,11 @@ class Ranked:
         return (self.ranks <= depth).astype(np.float64)
 
     def reciprocal(self) -> Numbers:
-        """`(Q,)`, 0 where all right answers are missing."""
+        """`(Q,)`, 0 where no right answer was found."""
         return 1 / self.ranks
 
     def places(self) -> Numbers:
-        """Ranks `(Q,)` for means and medians: what is missing comes after the last."""
+        """Ranks `(Q,)` for means and medians: what was not found comes after the last."""
         return np.where(np.isinf(self.ranks), self.candidates + 1.0, self.ranks)
 
     def lost_ties(self) -> "Ranked":
@@ -164,7 +165,7 @@ def _one(
         column = int(np.flatnonzero(np.isnan(row))[0])
         raise BenchmarkError(f"the score of question {number + 1} for column {column} is not a number (NaN)")
     all_right = len(right)
-    right = right[~gone[right]]
+    right = right[~gone[right] & (row[right] > -np.inf)]
     if not len(right):
         return np.inf, np.inf, 0.0, 0.0
     ordered = np.sort(row[~gone] if gone.any() else row)
@@ -230,7 +231,8 @@ class Difference:
 
 
 def paired(one: Numbers, other: Numbers) -> Difference:
-    """Mean difference and two-sided p of a sign-flip permutation test, paired by question (Fisher 1935).
+    """Mean difference and two-sided p of a sign-flip permutation test, paired by question (Fisher 1935).  What was
+    seen counts as one of the draws, so that p is never 0 (Phipson & Smyth 2010).
 
     Raises:
         BenchmarkError: the runs do not have as many questions.
@@ -244,7 +246,7 @@ def paired(one: Numbers, other: Numbers) -> Difference:
         int((np.abs((rng.choice([-1, 1], (part, len(gap))) * gap).mean(axis=1)) >= least).sum())
         for part in _parts(draws, len(gap))
     )
-    return Difference(float(gap.mean()), beaten / draws)
+    return Difference(float(gap.mean()), (beaten + 1) / (draws + 1))
 
 
 def _parts(draws: int, count: int) -> list[int]:

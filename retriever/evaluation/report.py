@@ -1,6 +1,5 @@
 """What is said about a run: one document for programs, rows of a table for people."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from retriever.errors import BenchmarkError
 from retriever.evaluation import measures
+from retriever.evaluation._formats import document as json_of
 from retriever.evaluation.measures import Estimate, Numbers, Ranked, Scores, Truth
 
 Document = dict[str, Any]
@@ -34,18 +34,22 @@ class Run:
 
     def both_ways(self) -> dict[str, dict[str, Document]]:
         """Both directions, with missing media counted as misses (`all`) and left out altogether (`available`)."""
+        whole = {
+            "text_to_media": _told(self.ranked()),
+            "media_to_text": _told(_lost(Ranked.of(self.scores.T, self.truth.flipped()), self.truth, self.missing)),
+        }
+        if not self.missing.any():
+            return {direction: {"all": told, "available": told} for direction, told in whole.items()}
         there = ~self.missing
         asks = np.zeros(self.truth.queries, bool)
         asks[self.truth.rows[there[self.truth.columns]]] = True
         part = self.truth.only(asks, there)
         scores = self.scores[np.ix_(asks, there)]
-        return {
-            "text_to_media": {"all": _told(self.ranked()), "available": _told(Ranked.of(scores, part))},
-            "media_to_text": {
-                "all": _told(_lost(Ranked.of(self.scores.T, self.truth.flipped()), self.truth, self.missing)),
-                "available": _told(Ranked.of(scores.T, part.flipped())),
-            },
+        there_only = {
+            "text_to_media": _told(Ranked.of(scores, part)),
+            "media_to_text": _told(Ranked.of(scores.T, part.flipped())),
         }
+        return {direction: {"all": told, "available": there_only[direction]} for direction, told in whole.items()}
 
 
 def _lost(ranked: Ranked, truth: Truth, missing: NDArray[np.bool_]) -> Ranked:
@@ -77,7 +81,7 @@ def _round(value: float) -> float:
 
 
 def ranks(found: Numbers) -> list[float | None]:
-    """Of each question; null where its media are missing."""
+    """Of each question; null where no right answer was found."""
     return [None if np.isinf(rank) else float(rank) for rank in found]
 
 
@@ -90,20 +94,35 @@ def shown(name: str, value: float) -> str:
 
 
 def rows(document: Document, direction: str) -> list[Row]:
-    """A line a measure: with missing media as misses, with every tie lost, and with missing media left out."""
+    """A line a measure: with missing media as misses, with every tie lost, with missing media left out, and by chance.
+    Recall of the first stage, which no reranking exceeds, stands below the others."""
     told = document[direction]
     found = []
     for name in SHOWN:
         if name in told["all"]["measures"]:
             lost = shown(name, told["all"]["pessimistic"][name]) if name in measures.BY_RANK else ""
+            blind = document["controls"]["chance"].get(name)
             cells = [_cell(name, told["all"]), lost, _cell(name, told["available"])]
-            found.append((name.replace("_", " "), *cells[: 3 if document["missing"] else 2]))
+            cells.append("" if blind is None else shown(name, blind))
+            found.append(_row(document, direction, name.replace("_", " "), *cells))
+    first = document["first_stage"]
+    if first and direction == "text_to_media":
+        line = _row(document, direction, f"first stage R@{first['depth']}", f"{first['recall'] * 100:.1f}", "", "", "")
+        found.insert(len(measures.DEPTHS), line)
     return found
 
 
 def head(document: Document, direction: str) -> Row:
-    columns = (DIRECTIONS[direction], "all", "ties lost", "available only")
-    return columns if document["missing"] else columns[:3]
+    return _row(document, direction, DIRECTIONS[direction], "all", "pessimistic", "available only", "chance")
+
+
+def _row(document: Document, direction: str, name: str, told: str, lost: str, there: str, blind: str) -> Row:
+    """Without the columns that say nothing: nothing is missing, or chance is known of the other direction."""
+    return (
+        *(name, told, lost),
+        *([there] if document["missing"] else []),
+        *([blind] if direction == "text_to_media" else []),
+    )
 
 
 def _cell(name: str, told: Document) -> str:
@@ -116,7 +135,11 @@ def _cell(name: str, told: Document) -> str:
 def published_rows(published: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Numbers of others, in percent as they stand there."""
     names = list(dict.fromkeys(key for one in published for key in one if key not in _WORDS))
-    return [(str(one["method"]), *(str(one.get(name, "–")) for name in names), str(one["source"])) for one in published]
+    return [(_method(one), *(str(one.get(name, "–")) for name in names), str(one["source"])) for one in published]
+
+
+def _method(one: Mapping[str, Any]) -> str:
+    return f"{one['method']}, {DIRECTIONS['media_to_text']}" if one.get("media_to_text") else str(one["method"])
 
 
 def published_head(published: Sequence[Mapping[str, Any]]) -> Row:
@@ -149,11 +172,11 @@ def read(path: Path) -> Kept:
         BenchmarkError: it is none.
     """
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole = json_of(path)
         found = np.array([np.inf if rank is None else float(rank) for rank in whole["ranks"]], np.float64)
         digest = str(whole["digest"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BenchmarkError(f"{path} is not what `reelseek eval retrieval --json` prints ({error!r})") from error
+    except (BenchmarkError, ValueError, KeyError, TypeError) as error:
+        raise BenchmarkError(f"{path} is not what `reelseek eval retrieval --json` prints") from error
     if not len(found) or np.isnan(found).any() or (found < 1).any():
         raise BenchmarkError(f"{path}: `ranks` wants numbers from 1 on, or null for what is missing")
     return Kept(digest, found)

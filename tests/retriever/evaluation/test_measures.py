@@ -64,6 +64,18 @@ def test_both_directions_with_several_captions_a_media() -> None:
     assert back.candidates == 3
 
 
+def test_ties_both_ways_with_several_captions_a_media() -> None:
+    # Captions 0 and 1 tell of media 0, caption 2 of media 1.
+    scores = np.array([[0.5, 0.5], [0.2, 0.6], [0.5, 0.5]])
+    truth = Truth.of([[0], [0], [1]], 2)
+    forth, back = Ranked.of(scores, truth), Ranked.of(scores.T, truth.flipped())
+    assert forth.ranks.tolist() == [1.5, 2, 1.5]
+    assert forth.pessimistic.tolist() == [2, 2, 2]
+    # Media 0 sees 0.5, 0.2 and a wrong 0.5; media 1 sees its own 0.5 below 0.6 and beside 0.5.
+    assert back.ranks.tolist() == [1.5, 2.5]
+    assert back.pessimistic.tolist() == [2, 3]
+
+
 def test_missing_media_are_misses_however_high_their_score() -> None:
     found = ranked([[0.9, 0.1], [0.9, 0.1]], [[0], [1]], missing=[0])
     assert found.ranks.tolist() == [np.inf, 1]
@@ -83,7 +95,16 @@ def test_missing_media_left_out_leave_their_questions_out() -> None:
 def test_what_is_no_number_is_an_error_and_minus_infinity_is_none() -> None:
     with pytest.raises(BenchmarkError, match="question 2 for column 1 is not a number"):
         ranked([[0.1, 0.2], [0.1, np.nan]], [[0], [0]])
-    assert ranked([[-np.inf, 0.2, -np.inf]], [[0]]).ranks.tolist() == [2.5]
+
+
+def test_what_was_not_answered_is_not_found_whoever_else_was_not() -> None:
+    found = ranked([[-np.inf, 0.2, -np.inf], [0.1, 0.2, -np.inf]], [[0], [0, 2]])
+    assert found.ranks.tolist() == [np.inf, 2]
+    assert found.pessimistic.tolist() == [np.inf, 2]
+    assert found.recall(100).tolist() == [0, 1]
+    assert found.places().tolist() == [4, 2]
+    assert found.precision.tolist() == [0, pytest.approx(1 / 2 / 2)]
+    assert found.gain.tolist() == [0, pytest.approx(LOG3 / (1 + LOG3))]
 
 
 def test_truth_that_cannot_be() -> None:
@@ -207,6 +228,7 @@ def test_a_paired_test_knows_a_difference_from_none() -> None:
     better = measures.paired(np.ones(20), one)
     assert better.value == pytest.approx(0.4)
     assert better.p == pytest.approx(2 / 2**8, abs=0.004)  # eight gaps, all of one sign
+    assert measures.paired(np.ones(60), np.zeros(60)).p == 1 / (measures.DRAWS + 1)  # small, and never 0
     with pytest.raises(BenchmarkError, match="20 and 19 questions"):
         measures.paired(one, one[1:])
 

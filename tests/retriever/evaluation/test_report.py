@@ -16,6 +16,9 @@ SCORES = np.array([[0.9, 0.2, 0.1], [0.3, 0.8, 0.0], [0.1, 0.7, 0.9]], np.float3
 TRUTH = Truth.of([[0], [0], [1]], 3)
 
 
+BESIDE = {"controls": {"chance": {"R@1": 1 / 3, "mean_rank": 2.0}}, "first_stage": {"depth": 7, "recall": 2 / 3}}
+
+
 def run(missing: list[int]) -> Run:
     return Run(TRUTH, SCORES, np.isin(np.arange(3), missing))
 
@@ -51,18 +54,38 @@ def test_if_all_of_them_are_missing_nobody_asks() -> None:
     told = run([0, 1]).both_ways()
     assert told["text_to_media"]["available"] == {"questions": 0, "candidates": 1, "measures": {}, "pessimistic": {}}
     assert value(told["text_to_media"]["all"], "R@100") == 0
-    document = {**told, "missing": ["a", "b"]}
-    assert report.rows(document, "text_to_media")[0][-1] == "–"
+    document = {**told, **BESIDE, "missing": ["a", "b"]}
+    assert report.rows(document, "text_to_media")[0][3] == "–"
 
 
 def test_the_table_has_shares_in_percent() -> None:
-    document = {**run([1]).both_ways(), "missing": ["b"]}
+    document = {**run([1]).both_ways(), **BESIDE, "missing": ["b"]}
     rows = {row[0]: row for row in report.rows(document, "text_to_media")}
     assert rows["R@1"][1].startswith("66.7 [")
     assert rows["R@1"][2] == "66.7"
     assert rows["median rank"][2] == "1.0"
     assert rows["mAP"][2] == ""
-    assert len(report.head(document, "text_to_media")) == len(rows["R@1"])
+    assert rows["R@1"][4] == "33.3"
+    assert rows["mAP"][4] == ""
+    assert list(rows)[4:7] == ["R@100", "first stage R@7", "median rank"]
+    assert rows["first stage R@7"][1] == "66.7"
+    assert report.head(document, "text_to_media")[1:] == ("all", "pessimistic", "available only", "chance")
+    assert all(len(row) == 5 for row in rows.values())
+    back = report.rows(document, "media_to_text")
+    assert {len(row) for row in back} == {len(report.head(document, "media_to_text"))} == {4}
+    assert "first stage R@7" not in {row[0] for row in back}
+
+
+def test_published_numbers_say_which_way_they_go() -> None:
+    published = [
+        {"method": "one", "R@1": 5.0, "source": "a paper"},
+        {"method": "other", "R@1": 7.0, "mean_rank": 2, "media_to_text": True, "source": "a page"},
+    ]
+    assert report.published_head(published) == ("published", "R@1", "mean rank", "source")
+    assert report.published_rows(published) == [
+        ("one", "5.0", "–", "a paper"),
+        ("other, media → text", "7.0", "2", "a page"),
+    ]
 
 
 def kept(path: Path, **whole: object) -> Path:
@@ -106,6 +129,13 @@ def test_trec_files_come_back(tmp_path: Path) -> None:
     assert np.array_equal(Ranked.of(read, truth).ranks, Ranked.of(scores, TRUTH).ranks)
 
 
+def test_a_trec_run_finds_only_what_it_names() -> None:
+    qrels = {"q1": {"a": 1, "b": 0}, "q2": {"b": 1}, "q3": {"c": 1}}
+    run = {"q1": {"b": 2.0, "a": 1.0}, "q2": {"a": 1.0}, "unjudged": {"a": 1.0}}
+    scores, truth = _trec.matrix(run, qrels)
+    assert Ranked.of(scores, truth).ranks.tolist() == [2, np.inf, np.inf]
+
+
 def test_trec_files_with_a_mistake_name_the_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     for content, complaint in (
@@ -113,8 +143,9 @@ def test_trec_files_with_a_mistake_name_the_line(tmp_path: Path) -> None:
         ("q1 Q0 a 1 high x\n", r"file:1: the score is 'high'"),
         ("q1 Q0 a 1 nan x\n", r"file:1: the score is 'nan'"),
         ("q1 Q0 a 1 1 x\nq1 Q0 a 2 1 x\n", r"file:2: a stands there twice for q1"),
+        ("q1 Q0 caf\xe9 1 1 x\n", r"file is not UTF-8 text \(byte 9\)"),
     ):
-        file.write_text(content)
+        file.write_text(content, encoding="latin-1")
         with pytest.raises(BenchmarkError, match=complaint):
             _trec.read_run(file)
     file.write_text("q1 0 a yes\n")
@@ -140,13 +171,23 @@ def test_spans_by_hand() -> None:
         "2": [(12, 20, 0.9), (0, 2, 0.8)],  # fits the second window: 8/10; then 2/4
     }
     judged = _spans.judge(truth, predictions)
-    np.testing.assert_allclose(judged.first, [0.8, 0.8, 0.0])
+    np.testing.assert_allclose(judged.best, [[0.8, 0.8], [0.8, 0.8], [0.0, 0.0]])
     summary = judged.summary()
     assert summary["R1@0.7"].value == pytest.approx(2 / 3)
     assert summary["mIoU"].value == pytest.approx(1.6 / 3)
     np.testing.assert_allclose(judged.precision[0], [1.0] * 7 + [0.0] * 3)  # .5 to .8
     np.testing.assert_allclose(judged.precision[1], [1.0] + [0.5] * 6 + [0.0] * 3)
     np.testing.assert_allclose(judged.precision[2], 0)
+
+
+def test_five_answers_are_looked_at_and_not_a_sixth() -> None:
+    wrong = [(50.0, 60.0, score) for score in (9, 8, 7, 6, 5)]
+    truth = [asked("1", (0, 10)), asked("2", (0, 10))]
+    judged = _spans.judge(truth, {"1": [*wrong[:4], (0, 6, 1)], "2": [*wrong, (0, 10, 1)]})
+    np.testing.assert_allclose(judged.best, [[0, 0.6], [0, 0]])
+    summary = judged.summary()
+    assert list(summary) == [*(f"R{k}@{iou}" for k in (1, 5) for iou in (0.3, 0.5, 0.7)), "mIoU", "mAP"]
+    assert (summary["R1@0.5"].value, summary["R5@0.5"].value, summary["R5@0.7"].value) == (0, 0.5, 0)
 
 
 def test_a_window_is_found_once_and_late_precision_is_what_is_still_reached() -> None:
@@ -168,7 +209,9 @@ def test_predictions_are_read_and_mistakes_name_the_line(tmp_path: Path) -> None
         ('{"qid": 7, "pred_relevant_windows": [[0, 4]]}', "it wants"),
         ('{"qid": 7, "pred_relevant_windows": [[4, 0, 1]]}', "the window is"),
         ('{"qid": 7, "pred_relevant_windows": [[0, NaN, 1]]}', "the window is"),
-        ("nothing", "it wants"),
+        ("nothing", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"qid": 7, "pred_relevant_windows": 3}', "it wants"),
     ):
         file.write_text('{"qid": 1, "pred_relevant_windows": []}\n' + line + "\n")
         with pytest.raises(BenchmarkError, match=f"predictions:2: .*{complaint}"):
