@@ -3,7 +3,8 @@
     {"media": "clips/dog.mp4", "caption": "a dog catches a frisbee", "span": [12.5, 17]}
 
 `media` is a path (from where the manifest lies), an id, or the beginning of one; `span`, in seconds, is left out where
-the caption is of all of it.
+the caption is of all of it.  A `group` names media that show the same, cuts of one film for example: they are learnt
+from or held out together.
 """
 
 import json
@@ -30,7 +31,7 @@ LEAST_ID = 4
 """Letters of an id that have to be given for its beginning to name a media."""
 SHOWN = 5
 """Lines of which a complaint tells that names many."""
-KEYS = frozenset({"media", "caption", "span"})
+KEYS = frozenset({"media", "caption", "span", "group"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Caption:
     media: str  # as the person wrote it
     text: str
     span: TimeSpan | None
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def _caption(manifest: Path, number: int, line: str) -> Caption:
         raise ManifestError(f"{where}: media is {media!r}; it wants a path or an id")
     if not isinstance(text, str) or not text.strip():
         raise ManifestError(f"{where}: caption is {text!r}; it wants what happens, in words")
-    return Caption(number, media, text.strip(), _span(where, entry.get("span")))
+    group = entry.get("group", "")
+    if not isinstance(group, str):
+        raise ManifestError(f"{where}: group is {group!r}; it wants a name")
+    return Caption(number, media, text.strip(), _span(where, entry.get("span")), group)
 
 
 def _span(where: str, said: Any) -> TimeSpan | None:
@@ -123,6 +128,7 @@ def told(
     """
     lines = captions(manifest)
     with store.snapshot() as library:
+        _check(wanted, library.spaces)
         spaces = [space(library.spaces, Modality.VISION, wanted)]
         spaces += [space(library.spaces, Modality.SOUND, wanted)] if audio else []
         media = list(library.media())
@@ -157,6 +163,7 @@ def told(
         padded[0],
         padded[1] if audio else None,
         _numbered([key for key, _ in places]),
+        groups=_groups(manifest, kept, [key for key, _ in places]),
     )
     sides = {one.query_side for one in spaces}
     if len(sides) > 1:
@@ -167,6 +174,13 @@ def told(
             "a head needs frames in the space of texts"
         )
     return Told(pairs, sides.pop(), tuple(one.id for one in spaces), unknown, unseen, tuple(key for key, _ in places))
+
+
+def _check(wanted: Sequence[str], spaces: Mapping[str, Space]) -> None:
+    unknown = [name for name in wanted if not any(name in (one.id, one.name) for one in spaces.values())]
+    if unknown:
+        there = ", ".join(sorted(spaces)) or "none"
+        raise SpaceMismatch(f"this library has no space {', '.join(unknown)}: it has {there}")
 
 
 def space(spaces: Mapping[str, Space], modality: Modality, wanted: Sequence[str] = ()) -> Space:
@@ -225,6 +239,22 @@ class _Named:
             return self._by_key[name]
         begun = [one for key, one in self._by_key.items() if key.startswith(name)] if len(name) >= LEAST_ID else []
         return begun[0] if len(begun) == 1 else None
+
+
+def _groups(manifest: Path, kept: Sequence[tuple[Caption, Media]], keys: Sequence[str]) -> Ids | None:
+    """The group of each item's media; None where the manifest names none.
+
+    Raises:
+        ManifestError: a media is in two groups.
+    """
+    named: dict[str, str] = {}
+    for line, media in kept:
+        if line.group and named.setdefault(media.key, line.group) != line.group:
+            raise ManifestError(
+                f"{manifest}, line {line.line}: {line.media} is in the group {line.group!r}, and in "
+                f"{named[media.key]!r} before: a media is in one group"
+            )
+    return _numbered([f"group {named[key]}" if key in named else f"media {key}" for key in keys]) if named else None
 
 
 def _numbered(names: Sequence[str]) -> Ids:

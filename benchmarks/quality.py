@@ -9,7 +9,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def auroc(there: Scores, gone: Scores) -> float:
 # ---------------------------------------------------------------------------------------------------------- the tables
 
 
-def report(bench: Bench) -> None:
+def report(bench: Bench) -> NDArray[np.str_]:
     with bench.library._store.snapshot() as snapshot:
         modalities = bench.by_modality(snapshot)
         words = bench.words(snapshot)
@@ -201,6 +201,35 @@ def report(bench: Bench) -> None:
             for level in (0.5, 0.8, 0.9)
         )
         print(f"{name}: AUROC {auroc(there[picked], gone[picked]):.3f}; {rates}")
+    return half
+
+
+def poolings(at: Path, bench: Bench, picked: NDArray[np.bool_]) -> None:
+    """Every pooling that needs no training, on the choose half and on the captions of its clips: what the default is
+    chosen by."""
+    told = [caption for caption in captions(bench.folder, bench.stems) if caption.half == HALVES[0]]
+    print(f"\n## poolings: choose half, and {len(told)} captions of its clips\n")
+    print("| reranker | R@1 | R@5 | MRR | R@1 of captions | MRR of captions |\n|---|---|---|---|---|---|")
+    for name in parts.RERANKERS.names():
+        with Library.open(at, create=False, reranker=name) as library:
+            other = replace(bench, library=library)
+            found = ranks(other.fused(), bench.asked, bench.stems)[picked]
+            more = ranks(replace(other, asked=told).fused(), told, bench.stems)
+        cells = [interval(of(found)) for of in MEASURES.values()]
+        cells += [interval(MEASURES[measure](more)) for measure in ("R@1", "MRR")]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def captions(folder: Path, stems: Sequence[str]) -> list[Question]:
+    """What the clips' descriptions say, as questions."""
+    lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    read = [json.loads(line) for line in lines]
+    return [
+        Question(text, "caption", (entry["id"],))
+        for entry in read
+        if entry["id"] in stems
+        for text in entry["captions"]
+    ]
 
 
 def by_type(rank: Mapping[str, NDArray[np.float64]], kind: NDArray[Any], modalities: Sequence[str]) -> None:
@@ -242,14 +271,19 @@ def main() -> None:
     if not (args.media / "queries.jsonl").is_file():
         parser.error(f"{args.media} has no queries.jsonl")
     print(machine.describe())
-    with tempfile.TemporaryDirectory() as folder, Library.open(args.library or Path(folder) / "library") as library:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Library.open(at := args.library or Path(folder) / "library") as library,
+    ):
         done = library.index([args.media])
         print(f"{len(done.indexed)} indexed, {done.unchanged} unchanged, {len(done.quarantined)} set aside")
         asked = [question for question in questions(args.media) if question.relevant]
         stems = sorted(
             Path(media.path).stem for media in library.media() if Path(media.path).parent == args.media.absolute()
         )
-        report(Bench(library, args.media, asked, stems))
+        bench = Bench(library, args.media, asked, stems)
+        half = report(bench)
+        poolings(at, bench, half == HALVES[0])
         spans(library, args.media)
 
 

@@ -123,7 +123,7 @@ class Head:
             raise HeadError("a head of the family xpool has neither audio_map nor gate: name the family tefal")
         if self.audio_map is not None:
             weight, bias = self.audio_map
-            _check("audio_map.weight", weight, (width, weight.shape[-1]))
+            _check("audio_map.weight", weight, (width, *weight.shape[-1:]))
             _check("audio_map.bias", bias, (width,))
         if self.gate is not None:
             _check("gate.weight", self.gate.weight, (3 * width,))
@@ -215,6 +215,10 @@ class Head:
             raise HeadError(
                 f"{folder / WEIGHTS} cannot be read as safetensors ({error}): copy the head again"
             ) from error
+        except (TypeError, AttributeError) as error:  # bfloat16 and such: numpy has no word for them
+            raise HeadError(
+                f"{folder / WEIGHTS} holds numbers that are not float32 ({error}): train or export the head again"
+            ) from error
         family, spaces = card["family"], tuple(card["token_spaces"])
         if family not in FAMILIES:
             raise HeadError(f"{folder / CARD}: family is {family!r}, wanted one of {', '.join(FAMILIES)}")
@@ -226,6 +230,11 @@ class Head:
         mapped = (arrays["audio_map.weight"], arrays["audio_map.bias"]) if "audio_map.weight" in arrays else None
         gate = Gate(arrays["gate.weight"], float(arrays["gate.bias"].item())) if "gate.weight" in arrays else None
         head = cls(family, card["query_space"], spaces, blocks, mapped, gate, card["options"])
+        if head.dimension != card["dimension"]:
+            raise HeadError(
+                f"{folder}: the weights are of {head.dimension} numbers, {CARD} says {card['dimension']}: "
+                "the two files are not of one head, copy both again"
+            )
         if head.digest != card["digest"]:
             raise HeadError(
                 f"{folder}: the weights have the digest {head.digest[:12]}, {CARD} says {card['digest'][:12]}: "
@@ -251,6 +260,10 @@ class Head:
         return cls("xpool", query_space, (token_space,), (Block(**arrays),), options=options)
 
 
+_KINDS = {"family": str, "query_space": str, "token_spaces": list, "dimension": int, "digest": str, "options": dict}
+"""What a card has to have."""
+_SEVERAL = "module."
+"""What stands before every name of a model that was saved as it was trained on several devices (DataParallel)."""
 _POOL = "pool_frames."
 _XPOOL = {
     **{
@@ -273,12 +286,18 @@ def _checkpoint(path: Path) -> dict[str, Floats]:
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything on a file that is not its own
-        raise HeadError(f"{path} cannot be read as a torch checkpoint of weights alone: {error}") from error
+        # Not its words: of an UnpicklingError they are a page, and advise to let the file run what it likes.
+        why = str(error).partition("\n")[0] if isinstance(error, OSError) else type(error).__name__
+        raise HeadError(
+            f"{path} cannot be read as a torch checkpoint of weights alone ({why}): save the state_dict with torch.save"
+        ) from error
     state = held.get("state_dict", held) if isinstance(held, dict) else held
     if not isinstance(state, dict):
         raise HeadError(f"{path} holds a {type(state).__name__}, wanted the weights by name (a state_dict)")
     return {
-        str(name): value.detach().float().numpy() for name, value in state.items() if isinstance(value, torch.Tensor)
+        str(name).removeprefix(_SEVERAL): value.detach().float().numpy()
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
     }
 
 
@@ -294,10 +313,11 @@ def _card(file: Path) -> dict[str, Any]:
         raise HeadError(
             f"{file}: version is {version!r}, this reelseek reads {VERSION}: train or import the head again"
         )
-    kinds = {"family": str, "query_space": str, "token_spaces": list, "digest": str, "options": dict}
-    for name, kind in kinds.items():
+    for name, kind in _KINDS.items():
         if not isinstance(card.get(name), kind):
             raise HeadError(f"{file}: {name} is {card.get(name)!r}, wanted a {kind.__name__}: copy the head again")
+    if not all(isinstance(space, str) for space in card["token_spaces"]):
+        raise HeadError(f"{file}: token_spaces is {card['token_spaces']!r}, wanted names: copy the head again")
     return dict(card)
 
 

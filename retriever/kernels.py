@@ -108,3 +108,8 @@ def _lowered(rows: Halves) -> Iterator[tuple[int, Matrix]]:
         np.right_shift(signed, 3, out=signed)
         np.bitwise_and(block, _SIGN_AND_VALUE, out=block)
         yield begin, block.view(np.float32)
+
+
+def logistic(numbers: Floats) -> Floats:
+    """1 / (1 + e^-x); where that e would not fit into single precision, next to nothing."""
+    return np.asarray(1 / (1 + np.exp(np.minimum(-numbers, 88))), np.float32)

@@ -4,7 +4,8 @@
   reelseek head show head/
 
 A checkpoint of the X-Pool authors' code holds a head and a whole fine-tuned CLIP; the head is what is taken.  It is of
-use only for embeddings of that CLIP: --query-space and --token-space name them; without a name any will be taken.
+use only for embeddings of that CLIP: --library names a library that was indexed with it, --query-space and
+--token-space the spaces themselves.
 """
 
 import argparse
@@ -20,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="the checkpoint, or the head's folder")
     parser.add_argument("--from", dest="source", choices=("xpool",), default="xpool", help="whose checkpoint it is")
     parser.add_argument("--out", metavar="FOLDER", help="where the imported head goes")
+    parser.add_argument("--library", metavar="LIBRARY", help="takes the names of both spaces from here")
     parser.add_argument("--query-space", default="", metavar="SIDE", help="what encodes its texts: NAME:DIGEST")
     parser.add_argument("--token-space", default="", metavar="SPACE", help="id of the space of its frames")
     _common.every_command(parser)
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "import":
         if not args.out:
             raise BadSettings("head import writes a head: name a folder with --out")
-        head = Head.from_xpool(Path(args.path), args.query_space, args.token_space)
+        head = Head.from_xpool(Path(args.path), *_spaces(args))
         head.save(Path(args.out))
         say(f"imported into {args.out}")
     else:
@@ -52,13 +54,41 @@ def run(args: argparse.Namespace) -> int:
     shown = [
         ("family", head.family),
         ("width", str(head.dimension)),
-        ("texts", head.query_space or "any"),
-        ("tokens", ", ".join(head.token_spaces) or "any"),
+        ("texts", head.query_space),
+        ("tokens", ", ".join(head.token_spaces)),
         ("digest", head.digest),
     ]
     for line in table([*shown, *_flat(head.options)]):
         put(line)
     return exits.OK
+
+
+def _spaces(args: argparse.Namespace) -> tuple[str, str]:
+    """Query side and token space that an imported head is for.
+
+    Raises:
+        BadSettings, SpaceMismatch: they are not named, or the library does not have the one or has several.
+    """
+    from api import parts
+    from api.training import space
+    from retriever.errors import BadSettings
+    from retriever.settings import Settings
+    from retriever.types import Modality
+
+    if args.library:
+        store = parts.store(Settings().store, Path(args.library), create=False)
+        try:
+            with store.snapshot() as library:
+                found = space(library.spaces, Modality.VISION, [args.token_space])
+        finally:
+            store.close()
+        return args.query_space or found.query_side, found.id
+    if not args.query_space or not args.token_space:
+        raise BadSettings(
+            "head import has to know whose embeddings the head is for: name a --library that has them, "
+            "or both --query-space and --token-space"
+        )
+    return args.query_space, args.token_space
 
 
 def _flat(options: object, name: str = "") -> list[tuple[str, str]]:

@@ -3,10 +3,11 @@
   reelseek train textpool --manifest train.jsonl --library lib/ --out head/
   reelseek train textpool --family tefal --epochs 20 --manifest train.jsonl --library lib/ --out head/ --resume
 
-A line of the manifest is {"media": PATH or ID, "caption": "…", "span": [START, END]}; the span may be left out, and
-paths are from where the manifest lies.  xpool looks at frames; tefal listens as well.  A slice of the media is held out
-to choose the checkpoint, so keep your test set out of the manifest.  --resume goes on from what --out holds of a run
-that was stopped, and ends as if it had not been.
+A line of the manifest is {"media": PATH or ID, "caption": "…", "span": [START, END], "group": NAME}; span and group
+may be left out, and paths are from where the manifest lies.  xpool looks at frames; tefal listens as well.  A slice of
+the media is held out to choose the checkpoint, so keep your test set out of the manifest; media of one group are never
+parted between learning and choosing.  --resume goes on from what --out holds of a run that was stopped, and ends as if
+it had not been.
 """
 
 import argparse

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever import kernels
 from retriever.derived import Arrays
 from retriever.heads import EPSILON, Block, Head
 from retriever.rerankers import _kernels
@@ -289,7 +290,7 @@ class Folded:
         loud = ~ready.silent[begin:end, None]
         gate = np.ones((1, 1), np.float32)
         if self._gate is not None:
-            gate = _logistic(ready.gates[begin:end, None] + asked[0][:, -1])
+            gate = kernels.logistic(ready.gates[begin:end, None] + asked[0][:, -1])
         together = np.where(loud, along + gate * heard_parts[:, 0], along)
         length = np.where(loud, square + gate * (2 * crossed + gate * heard_parts[:, 1]), square)
         return np.asarray(together / np.sqrt(np.maximum(length, _LEAST)), np.float32)
@@ -395,10 +396,6 @@ def _triangle(rows: Floats) -> Matrix:
     gram = rows @ rows.transpose(0, 2, 1)
     down, across = np.tril_indices(count)
     return np.asarray(gram[:, down, across] * np.where(down == across, 1, 2).astype(np.float32), np.float32)
-
-
-def _logistic(number: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-number)), np.float32)
 
 
 def _raised(asked: Floats, own: Side) -> Floats:

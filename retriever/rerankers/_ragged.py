@@ -41,6 +41,15 @@ class Ragged:
         first, last = self.offsets[begin], self.offsets[end]
         return Ragged(self.rows[first:last], self.offsets[begin : end + 1] - first, self.norms[first:last])
 
+    def single(self, chosen: Ids) -> "Ragged":
+        """These candidates alone, rising, their rows in single precision; norms stay beside."""
+        counts = self.counts
+        offsets = np.concatenate([[0], np.cumsum(counts[chosen])]).astype(np.int64)
+        if offsets[-1] == len(self.rows):
+            return Ragged(singles(self.rows), offsets, self.norms)
+        kept = np.isin(np.repeat(np.arange(len(counts)), counts), chosen)
+        return Ragged(singles(self.rows[kept]), offsets, self.norms[kept])
+
     @classmethod
     def of(cls, tokens: RaggedTokens) -> "Ragged":
         """What a store gave, at most `MOST` tokens a candidate."""

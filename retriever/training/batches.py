@@ -4,12 +4,13 @@
     train, held = split(pairs, 0.1, seed=24)
     for batch in Batches(train, 32, extra=8, seed=24).epoch(0): …
 
-An item is a set of tokens: a media, or a span of one.  Captions of one media are never negatives of one another, nor
-are captions that are word for word the same.
+An item is a set of tokens: a media, or a span of one.  What a caption is true of is never its negative: items of the
+same media, and items that other captions tell of in the same words.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -85,6 +86,10 @@ class Pairs:
     frames: Padded  # (V, F, D)
     audio: Padded | None  # (V, M, Da)
     owners: Ids  # (V,): the media of each item
+    also: Ids = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """`(K, 2)`: numbers of `said`, and items that these words are true of too."""
+    groups: Ids | None = None
+    """`(V,)`: which items must not be parted by a split, cuts of one film for example; None: those of one media."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -95,11 +100,16 @@ class Pairs:
         return self.owners[self.items]
 
     @property
+    def together(self) -> Ids:
+        """`(V,)`: the group of each item."""
+        return self.owners if self.groups is None else self.groups
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all that is trained on."""
         summed = sha256()
         tokens = [array for part in (self.frames, self.audio) if part for array in (part.rows, part.norms)]
-        for array in (self.texts, self.said, self.items, self.owners, *tokens):
+        for array in (self.texts, self.said, self.items, self.owners, self.also, self.together, *tokens):
             summed.update(f"\x1e{array.shape}{array.dtype}".encode())
             summed.update(np.ascontiguousarray(array).data)
         return summed.hexdigest()
@@ -107,6 +117,7 @@ class Pairs:
     def only(self, captions: Ids) -> "Pairs":
         """These captions, and the items that they are of."""
         items, places = np.unique(self.items[captions], return_inverse=True)
+        also = self.also[np.isin(self.also[:, 1], items)]
         return Pairs(
             self.texts[captions],
             self.said[captions],
@@ -114,11 +125,29 @@ class Pairs:
             self.frames.take(items),
             self.audio.take(items) if self.audio else None,
             self.owners[items],
+            np.stack([also[:, 0], np.searchsorted(items, also[:, 1])], axis=1),
+            self.together[items],
         )
 
     def silent(self) -> "Pairs":
         """The same without audio."""
-        return Pairs(self.texts, self.said, self.items, self.frames, None, self.owners)
+        return replace(self, audio=None)
+
+    def true(self, captions: Ids, items: Ids) -> Mask:
+        """`(B, C)`: which of these items, `(C,)` or `(B, C)`, each caption is true of: those of its media, those that
+        are told of in the same words, and those of `also`.  None of them is a negative."""
+        told = self._told
+        codes = self.said[captions, np.newaxis] * len(self.owners) + items
+        places = np.minimum(np.searchsorted(told, codes), len(told) - 1)
+        found: Mask = (told[places] == codes) | (self.media[captions, np.newaxis] == self.owners[items])
+        return found
+
+    @cached_property
+    def _told(self) -> Ids:
+        """Words and items that belong together, as one number each, rising."""
+        both = np.concatenate([np.stack([self.said, self.items], axis=1), self.also])
+        codes: Ids = np.unique(both[:, 0] * len(self.owners) + both[:, 1])
+        return codes
 
     def first_stage(self) -> list[Matrix]:
         """Mean vectors `(V, D)` of every space that texts can be compared with."""
@@ -127,26 +156,30 @@ class Pairs:
 
 
 def split(pairs: Pairs, holdout: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Captions to train on, and a held-out share that only chooses the checkpoint, drawn by media: no media is in both.
+    """Captions to train on, and a held-out share of the media that only chooses the checkpoint: no group is in both.
 
     Raises:
-        TrainingError: there are too few media for two parts.
+        TrainingError: there are too few media for two parts, or too few groups.
     """
-    media = np.unique(pairs.media)
-    count = max(2, round(holdout * len(media)))
-    if len(media) - count < 2:
+    group = pairs.together[pairs.items]  # (N,)
+    media, first = np.unique(pairs.media, return_index=True)
+    groups, place = np.unique(group[first], return_inverse=True)
+    drawn = np.random.default_rng([seed, 1]).permutation(len(groups))
+    covered = np.cumsum(np.bincount(place)[drawn])  # media, of so many groups
+    count = int(np.searchsorted(covered, max(2, round(holdout * len(media))))) + 1
+    held = int(covered[min(count, len(covered)) - 1])
+    if len(media) - held < 2:
         raise TrainingError(
-            f"captions of {len(media)} media leave {max(0, len(media) - count)} to train on beside {count} held out; "
-            "at least 2 are wanted: caption more media"
+            f"captions of {len(media)} media leave {len(media) - held} to train on beside {held} held out; "
+            "at least 2 are wanted: caption more media, of more groups"
         )
-    held = np.random.default_rng([seed, 1]).permutation(media)[:count]
-    outside = np.isin(pairs.media, held)
+    outside = np.isin(group, groups[drawn[:count]])
     return pairs.only(np.flatnonzero(~outside)), pairs.only(np.flatnonzero(outside))
 
 
 def mined(pairs: Pairs) -> Ids:
-    """For each caption the items nearest to it in the first stage, `(N, K)`: hard negatives, its own media left out
-    (-1 where there are fewer)."""
+    """For each caption the items nearest to it in the first stage, `(N, K)`: hard negatives, those that it is true of
+    left out (-1 where there are fewer)."""
     kept = min(MINED, len(pairs.owners))
     found = np.full((len(pairs), kept), -1, np.int64)
     means = pairs.first_stage()
@@ -157,7 +190,9 @@ def mined(pairs: Pairs) -> Ids:
         near = np.maximum.reduce([pairs.texts[part] @ rows.T for rows in means])
         near[pairs.owners == pairs.media[part, np.newaxis]] = -np.inf
         best = np.argpartition(-near, kept - 1, axis=1)[:, :kept]
-        found[part] = np.where(np.isfinite(np.take_along_axis(near, best, axis=1)), best, -1)
+        captions = np.arange(begin, begin + len(best))
+        negative = np.isfinite(np.take_along_axis(near, best, axis=1)) & ~pairs.true(captions, best)
+        found[part] = np.where(negative, best, -1)
     return found
 
 
@@ -202,8 +237,6 @@ class Batches:
         return Batch(captions, items, self._skip(captions, items))
 
     def _skip(self, captions: Ids, items: Ids) -> Mask:
-        pairs, count = self._pairs, len(captions)
-        skip: Mask = pairs.media[captions, np.newaxis] == pairs.owners[items]
-        skip[:, :count] |= pairs.said[captions, np.newaxis] == pairs.said[captions]
-        np.fill_diagonal(skip[:, :count], False)
+        skip = self._pairs.true(captions, items)
+        np.fill_diagonal(skip[:, : len(captions)], False)
         return skip

@@ -5,6 +5,7 @@ before.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,18 @@ class State:
     facts: Mapping[str, Any]
 
 
+def discard(folder: Path) -> None:
+    """Forget the run that is kept there: what a new one writes must not be taken for a part of it.
+
+    Raises:
+        TrainingError: it cannot be deleted.
+    """
+    try:
+        (folder / CARD).unlink(missing_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: the state of an older run cannot be deleted: {error}") from error
+
+
 def save(folder: Path, number: int, state: State) -> None:
     """Keep the state of a run, the `number`-th; the one before goes.
 
@@ -40,8 +53,10 @@ def save(folder: Path, number: int, state: State) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({key: array.detach().cpu().contiguous() for key, array in state.arrays.items()}, folder / name)
+        _synced(folder / name)
         part = folder / f"{CARD}.part"
         part.write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+        _synced(part)
         part.replace(folder / CARD)
         for old in folder.glob("state-*.safetensors"):
             if old.name != name:
@@ -72,3 +87,9 @@ def load(folder: Path) -> State | None:
         return State(load_file(arrays), card)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"{arrays} cannot be read as safetensors ({error}): {again}") from error
+
+
+def _synced(file: Path) -> None:
+    """On the disk, so that a rename behind it is never there without it."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -4,8 +4,9 @@
     trained.model.head(query_space, token_spaces, trained.card).save(Path("head"))
 
 The recipe is X-Pool's (Gorti et al. 2022, §4.2: symmetric InfoNCE, AdamW with decay 0.2, warm-up over a tenth and a
-cosine, clipping at 1, dropout 0.3) with four changes: decay on matrices alone; captions of one media are no negatives
-of one another; negatives are mined; and what is chosen is chosen on a slice of train, never on a test set.
+cosine, clipping at 1, dropout 0.3) with five changes: a learning rate for cached embeddings; decay on matrices alone;
+what a caption is true of is no negative; negatives are mined; and what is chosen is chosen on a slice of train, never
+on a test set.
 Everything random follows from the seed and the number of the step, so a run that goes on ends as one never stopped.
 """
 
@@ -26,6 +27,8 @@ from retriever.training.losses import contrastive
 from retriever.training.model import SHUT_GATE, Dropout, TextPool, Tokens
 from retriever.types import Floats, Ids
 
+REVISION = 2
+"""Of what a step does; a state of another one cannot be gone on from."""
 JUDGED = 2000
 """Held-out captions, at most, that a checkpoint is judged by."""
 FLOATS_AT_ONCE = 1 << 24
@@ -44,7 +47,7 @@ class Options:
     family: str = "xpool"
     epochs: int = 10
     batch_size: int = 32
-    lr: float = 1e-4
+    lr: float = 3e-4
     seed: int = 24
     holdout: float = 0.1  # of the media
     patience: int = 3  # epochs without a better one, after which it stops
@@ -126,8 +129,11 @@ def train(
         TrainingError: too little to train on, a loss that is no number, or a state of another run.
     """
     run = _Run(pairs, options, where)
-    if folder is not None and resume:
-        run.take_up(folder)
+    if folder is not None:
+        if resume:
+            run.take_up(folder)
+        else:
+            checkpoints.discard(folder)
     if not run.history:
         run.judge(0, None, watch)
     while run.goes_on():
@@ -218,7 +224,13 @@ class _Run:
         arrays |= {f"best.{name}": value for name, value in self.best_weights.items()}
         for number, kept in self.optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer.{number}.{name}": value for name, value in kept.items()}
-        facts = {"options": asdict(self.options), "data": self.digest, "best": self.best, "history": self.history}
+        facts = {
+            "revision": REVISION,
+            "options": asdict(self.options),
+            "data": self.digest,
+            "best": self.best,
+            "history": self.history,
+        }
         return checkpoints.State({name: value.clone() for name, value in arrays.items()}, facts)
 
     def take_up(self, folder: Path) -> None:
@@ -226,8 +238,9 @@ class _Run:
         state = checkpoints.load(folder)
         if state is None:
             return
-        ours: dict[str, Any] = {"data": self.digest, **asdict(self.options)}
-        theirs: dict[str, Any] = {"data": state.facts.get("data"), **dict(state.facts.get("options", {}))}
+        own, kept_facts = {"revision": REVISION, "data": self.digest}, state.facts
+        ours: dict[str, Any] = {**own, **asdict(self.options)}
+        theirs: dict[str, Any] = {name: kept_facts.get(name) for name in own} | dict(kept_facts.get("options") or {})
         other = [f"{name} was {theirs.get(name)!r}" for name in ours if theirs.get(name) != ours[name]]
         if other:
             raise TrainingError(
@@ -235,21 +248,21 @@ class _Run:
                 "use the same options and data, or train without --resume"
             )
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
-        for name, value in state.arrays.items():
-            kind, _, rest = name.partition(".")
-            parts[kind][rest] = value
         kept: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts["optimizer"].items():
-            number, _, what = name.partition(".")
-            kept.setdefault(int(number), {})[what] = value
         try:
+            for name, value in state.arrays.items():
+                kind, _, rest = name.partition(".")
+                parts[kind][rest] = value
+            for name, value in parts["optimizer"].items():
+                number, _, what = name.partition(".")
+                kept.setdefault(int(number), {})[what] = value
+            self.best, self.history = int(state.facts["best"]), list(state.facts["history"])
             self.model.load_state_dict(parts["model"])
             whole = self.optimizer.state_dict()
             self.optimizer.load_state_dict({"state": kept, "param_groups": whole["param_groups"]})
-        except (RuntimeError, ValueError) as error:
-            raise TrainingError(f"{folder} does not fit this head ({error}): train without --resume") from error
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{folder} does not fit this head ({error!r}): train without --resume") from error
         self.best_weights = {name: value.to(self.where) for name, value in parts["best"].items()}
-        self.best, self.history = state.facts["best"], list(state.facts["history"])
 
     def finished(self) -> Trained:
         """The best checkpoint; the gate stays shut where what is heard does not help on held-out media."""
@@ -328,7 +341,7 @@ def scored(model: TextPool, pairs: Pairs, where: torch.device) -> Floats:
 
 
 def judged(model: TextPool, pairs: Pairs, where: torch.device) -> Grade:
-    """R@1 and mean reciprocal rank of captions among items; other items of a caption's media take no place.  Ties
+    """R@1 and mean reciprocal rank of captions among items; other items that a caption is true of take no place.  Ties
     count half."""
     ranks = ranked(scored(model, pairs, where), pairs)
     return Grade(float(np.mean(ranks < 1.5)), float(np.mean(1 / ranks)))
@@ -339,7 +352,7 @@ def ranked(scores: Floats, pairs: Pairs) -> Floats:
     own = scores[np.arange(len(scores)), pairs.items][:, np.newaxis]
     if np.isnan(scores).any():
         raise TrainingError("a score is not a number: train with a smaller --lr")
-    others = pairs.owners != pairs.media[:, np.newaxis]
+    others = ~pairs.true(np.arange(len(pairs)), np.arange(len(pairs.owners)))
     greater = np.sum((scores > own) & others, axis=1)
     equal = np.sum((scores == own) & others, axis=1)
     ranks: Floats = (1 + greater + equal / 2).astype(np.float32)

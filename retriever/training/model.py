@@ -26,8 +26,12 @@ FIRST_SCALE = math.log(1 / 0.07)
 """Logarithm of what cosines are multiplied by when training starts (CLIP's first value)."""
 MOST_SCALE = math.log(100)
 """What that logarithm is clamped at, as in CLIP."""
-FIRST_GATE = -2.0
-"""Bias of the gate at the start: an eighth of what is heard counts."""
+FIRST_GATE = -3.0
+"""Bias of the gate at the start: with `LOUD`, a seventh of what is heard counts beside what is seen."""
+LOUD = 3.0
+"""Length, at the start, of what the audio block gives by that of the frame block.  A gate opens to one at most, and
+where a text is about a sound, frames that know nothing of it must not drown it: at equal lengths half of what a sound
+alone would find is lost (`docs/experiments.md`), and gains, which begin at one, are too slow to learn it."""
 SHUT_GATE = -80.0
 """Bias of a gate that lets nothing through."""
 
@@ -128,10 +132,15 @@ class TextPool(nn.Module):
 
     @classmethod
     def start(cls, family: str, dimension: int, audio_dimension: int | None = None, seed: int = 0) -> Self:
-        """As training begins: all of it the identity, and a gate that is nearly shut.  Only an audio map is drawn."""
+        """As training begins: all of it the identity, what is heard loud, and a gate that is nearly shut.  Only an
+        audio map is drawn."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(family, dimension, audio_dimension)
+            made = cls(family, dimension, audio_dimension)
+        for block in made.blocks[1:]:
+            assert isinstance(block, Block)
+            nn.init.constant_(block.ln3.weight, LOUD)
+        return made
 
     @classmethod
     def of(cls, head: Head) -> Self:

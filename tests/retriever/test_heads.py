@@ -1,11 +1,17 @@
 """A head is kept as it is, and what is no head says why."""
 
 import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pools import published
 from safetensors.numpy import load_file, save_file
 
 from retriever.errors import HeadError, SpaceMismatch
@@ -30,6 +36,14 @@ def tefal() -> Head:
     mapped = (np.ones((WIDTH, 4), np.float32), np.zeros(WIDTH, np.float32))
     gate = Gate(np.arange(3 * WIDTH, dtype=np.float32), -2.0)
     return Head("tefal", "words:1", ("frames-1", "sounds-1"), (block(1), block(2)), mapped, gate)
+
+
+@contextmanager
+def refused(said: str) -> Iterator[None]:
+    """With these words, in one line."""
+    with pytest.raises(HeadError, match=said) as caught:
+        yield
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("head", [xpool(), tefal()], ids=["xpool", "tefal"])
@@ -73,21 +87,57 @@ def test_a_folder_that_is_no_head_says_so(tmp_path: Path) -> None:
         ({"query_space": None}, "query_space is None, wanted a str"),
         ({"digest": "0" * 64}, "the two files are not of one head"),
         ({"token_spaces": ["frames-1", "sounds-1"]}, "1 blocks and token spaces, got 1 and 2"),
+        ({"token_spaces": [1]}, r"token_spaces is \[1\], wanted names"),
+        ({"token_spaces": "frames-1"}, "token_spaces is 'frames-1', wanted a list"),
+        ({"family": "tefal"}, r"no head of the family tefal: missing blocks\.1\.bk, .*blocks\.1\.wv"),
+        ({"dimension": WIDTH + 1}, "the weights are of 6 numbers, head.json says 7: the two files are not of one head"),
+        ({"dimension": "6"}, "dimension is '6', wanted a int"),
+        ({"query_space": "words:2"}, "the two files are not of one head"),
+        ({"options": []}, r"options is \[\], wanted a dict"),
     ],
 )
 def test_a_card_that_is_wrong_says_where(change: dict[str, object], said: str, tmp_path: Path) -> None:
     xpool().save(tmp_path)
     card = json.loads((tmp_path / "head.json").read_text("utf-8"))
     (tmp_path / "head.json").write_text(json.dumps(card | change), "utf-8")
-    with pytest.raises(HeadError, match=said):
+    with refused(said):
         Head.load(tmp_path)
 
 
-def test_a_card_that_is_not_json_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_out", ["version", "family", "query_space", "token_spaces", "dimension", "digest"])
+def test_a_card_that_lacks_something_says_what(left_out: str, tmp_path: Path) -> None:
     xpool().save(tmp_path)
-    (tmp_path / "head.json").write_text("{", "utf-8")
-    with pytest.raises(HeadError, match="is not JSON"):
+    card = json.loads((tmp_path / "head.json").read_text("utf-8"))
+    del card[left_out]
+    (tmp_path / "head.json").write_text(json.dumps(card), "utf-8")
+    with refused(f"{left_out} is None, "):
         Head.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (b"{", "is not JSON"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[1]", "version is None"),
+        (b"null", "version is None"),
+    ],
+)
+def test_a_card_that_is_no_card_says_so(card: bytes, said: str, tmp_path: Path) -> None:
+    xpool().save(tmp_path)
+    (tmp_path / "head.json").write_bytes(card)
+    with refused(said):
+        Head.load(tmp_path)
+
+
+@pytest.mark.parametrize("width", [WIDTH, WIDTH + 2])
+def test_a_card_beside_the_weights_of_another_head_is_refused(width: int, tmp_path: Path) -> None:
+    xpool().save(tmp_path / "one")
+    replace(xpool(), blocks=(block(8, width),)).save(tmp_path / "other")
+    (tmp_path / "other" / "head.safetensors").replace(tmp_path / "one" / "head.safetensors")
+    with refused("the two files are not of one head, copy both again"):
+        Head.load(tmp_path / "one")
 
 
 def test_keys_that_are_missing_or_too_many_are_named(tmp_path: Path) -> None:
@@ -122,12 +172,56 @@ def test_weights_of_another_width_or_kind_are_refused(tmp_path: Path) -> None:
             Head.load(tmp_path)
 
 
-def test_torn_weights_are_refused(tmp_path: Path) -> None:
+def test_weights_that_numpy_has_no_word_for_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for kind in ("bfloat16", "float8_e4m3fn"):
+        xpool().save(tmp_path)
+        arrays = load_file(tmp_path / "head.safetensors")
+        arrays["blocks.0.bq"] = arrays["blocks.0.bq"].to(getattr(torch, kind))
+        save_file(arrays, tmp_path / "head.safetensors")
+        with refused(f"holds numbers that are not float32 .*{kind}"):
+            Head.load(tmp_path)
+
+
+def test_a_map_or_a_gate_of_no_shape_is_refused(tmp_path: Path) -> None:
+    for change, said in (
+        ({"audio_map.weight": np.array(1, np.float32)}, r"audio_map\.weight has the shape \(\)"),
+        ({"audio_map.weight": np.ones(WIDTH, np.float32)}, r"audio_map\.weight has the shape \(6,\)"),
+        ({"audio_map.bias": np.ones((1, WIDTH), np.float32)}, r"audio_map\.bias has the shape \(1, 6\)"),
+        ({"gate.weight": np.array(1, np.float32)}, r"gate\.weight has the shape \(\)"),
+        ({"gate.bias": np.ones(2, np.float32)}, r"gate\.bias has 2 numbers, wanted 1"),
+        ({"gate.bias": np.array([np.inf], np.float32)}, r"gate\.bias is inf, wanted a finite number"),
+    ):
+        tefal().save(tmp_path)
+        save_file(load_file(tmp_path / "head.safetensors") | change, tmp_path / "head.safetensors")
+        with refused(said):
+            Head.load(tmp_path)
+
+
+@pytest.mark.parametrize("left", [0, 4, 8, 100, 0.5, -1])
+def test_torn_weights_are_refused(left: float, tmp_path: Path) -> None:
     xpool().save(tmp_path)
     whole = (tmp_path / "head.safetensors").read_bytes()
-    (tmp_path / "head.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(HeadError, match="cannot be read as safetensors"):
+    (tmp_path / "head.safetensors").write_bytes(whole[: int(len(whole) * left) if left == 0.5 else int(left)])
+    with refused("cannot be read as safetensors"):
         Head.load(tmp_path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), file=st.sampled_from(["safetensors", "json"]))
+def test_whatever_a_byte_becomes_the_head_is_refused_or_the_same(
+    place: float, byte: int, file: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    head = tefal()
+    head.save(folder)
+    damaged = folder / f"head.{file}"
+    data = bytearray(damaged.read_bytes())
+    data[int(place * len(data))] = byte
+    damaged.write_bytes(data)
+    with suppress(HeadError):
+        assert Head.load(folder).digest == head.digest
 
 
 def test_a_head_that_contradicts_itself_is_refused() -> None:
@@ -158,22 +252,6 @@ def test_a_head_fits_the_spaces_that_it_was_trained_on_and_no_others() -> None:
 # ------------------------------------------------------------------------------------------- the authors' checkpoints
 
 
-def published(own: Block) -> dict[str, object]:
-    """The keys as the authors' model names them, with some of the CLIP that stands beside."""
-    names = {"cross_attn.q_proj": "q", "cross_attn.k_proj": "k", "cross_attn.v_proj": "v", "cross_attn.out_proj": "o"}
-    state: dict[str, object] = {
-        "clip.logit_scale": torch.tensor(4.6),
-        "clip.visual_projection.weight": torch.ones(2, 2),
-    }
-    for name, short in {**names, "linear_proj": "l"}.items():
-        state[f"pool_frames.{name}.weight"] = torch.from_numpy(getattr(own, f"w{short}").copy())
-        state[f"pool_frames.{name}.bias"] = torch.from_numpy(getattr(own, f"b{short}").copy())
-    for number in (1, 2, 3):
-        state[f"pool_frames.layer_norm{number}.weight"] = torch.from_numpy(getattr(own, f"ln{number}_g").copy())
-        state[f"pool_frames.layer_norm{number}.bias"] = torch.from_numpy(getattr(own, f"ln{number}_b").copy())
-    return state
-
-
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_an_authors_checkpoint_gives_its_block(wrapped: bool, tmp_path: Path) -> None:
     own, file = block(5), tmp_path / "model_best.pth"
@@ -186,13 +264,35 @@ def test_an_authors_checkpoint_gives_its_block(wrapped: bool, tmp_path: Path) ->
         np.testing.assert_array_equal(head.blocks[0].arrays()[name], array)
 
 
-def test_keys_of_the_block_that_are_missing_or_too_many_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_checkpoint_saved_from_several_devices_gives_the_same_block(wrapped: bool, tmp_path: Path) -> None:
+    state = {f"module.{name}": value for name, value in published(block(5)).items()}
+    torch.save({"state_dict": state} if wrapped else state, tmp_path / "several.pth")
+    torch.save(published(block(5)), tmp_path / "one.pth")
+    several, one = (Head.from_xpool(tmp_path / name) for name in ("several.pth", "one.pth"))
+    assert several.digest == one.digest
+    assert several.options["other_keys"] == 2
+
+
+def test_a_checkpoint_in_halves_gives_singles(tmp_path: Path) -> None:
+    state = {name: value.half() for name, value in published(block(5)).items()}
+    torch.save(state, tmp_path / "halves.pth")
+    np.testing.assert_allclose(Head.from_xpool(tmp_path / "halves.pth").blocks[0].wq, block(5).wq, rtol=1e-3)
+
+
+@pytest.mark.parametrize("several", ["", "module."])
+def test_keys_of_the_block_that_are_missing_or_too_many_are_named(several: str, tmp_path: Path) -> None:
     state = published(block())
     del state["pool_frames.linear_proj.bias"]
     state["pool_frames.pos.weight"] = torch.ones(2)
-    torch.save(state, tmp_path / "odd.pth")
-    said = r"missing pool_frames\.linear_proj\.bias; unknown pool_frames\.pos\.weight"
-    with pytest.raises(HeadError, match=said):
+    torch.save({several + name: value for name, value in state.items()}, tmp_path / "odd.pth")
+    with refused(r"missing pool_frames\.linear_proj\.bias; unknown pool_frames\.pos\.weight$"):
+        Head.from_xpool(tmp_path / "odd.pth")
+
+
+def test_a_block_of_odd_shapes_is_refused(tmp_path: Path) -> None:
+    torch.save(published(block()) | {"pool_frames.cross_attn.q_proj.weight": torch.ones(3, 3)}, tmp_path / "odd.pth")
+    with refused(r"wq has the shape \(3, 3\), wanted \(6, 6\)"):
         Head.from_xpool(tmp_path / "odd.pth")
 
 
@@ -203,19 +303,31 @@ class Harmful:
         return (print, ("run by a checkpoint",))
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"state_dict": Harmful()}, tmp_path / "harmful.pth")
-    with pytest.raises(HeadError, match="cannot be read as a torch checkpoint of weights alone"):
-        Head.from_xpool(tmp_path / "harmful.pth")
+@pytest.mark.parametrize("how", ["as torch saves", "as pickle does"])
+def test_a_checkpoint_that_would_run_code_is_refused(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, held = tmp_path / "harmful.pth", {"state_dict": Harmful()}
+    if how == "as torch saves":
+        torch.save(held, file)
+    else:
+        file.write_bytes(pickle.dumps(held, protocol=2))
+    with refused(r"cannot be read as a torch checkpoint of weights alone \(UnpicklingError\): save the state_dict"):
+        Head.from_xpool(file)
     assert capsys.readouterr().out == ""
 
 
 def test_what_is_no_checkpoint_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("no checkpoint", "utf-8")
-    with pytest.raises(HeadError, match="cannot be read as a torch checkpoint"):
+    with refused("cannot be read as a torch checkpoint"):
         Head.from_xpool(tmp_path / "text.pth")
-    with pytest.raises(HeadError, match=r"none\.pth cannot be read"):
+    with refused(r"none\.pth cannot be read .*No such file"):
         Head.from_xpool(tmp_path / "none.pth")
     torch.save(torch.ones(2), tmp_path / "tensor.pth")
-    with pytest.raises(HeadError, match="holds a Tensor, wanted the weights by name"):
+    with refused("holds a Tensor, wanted the weights by name"):
         Head.from_xpool(tmp_path / "tensor.pth")
+    torch.save(published(block()), tmp_path / "torn.pth")
+    whole = (tmp_path / "torn.pth").read_bytes()
+    (tmp_path / "torn.pth").write_bytes(whole[: len(whole) // 2])
+    with refused("cannot be read as a torch checkpoint"):
+        Head.from_xpool(tmp_path / "torn.pth")

@@ -6,59 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import HEARD, WIDTH, array, placed, ragged, tefal, tokens, xpool
 
 from retriever.errors import HeadError
-from retriever.heads import Block, Gate, Head
+from retriever.heads import Block, Head
 from retriever.rerankers import _plain
-from retriever.rerankers._records import prepared
+from retriever.rerankers._folding import SHORTLIST
 from retriever.rerankers.textpool import TextPool, build
-from retriever.types import LABELS_KEPT, Floats, Matrix, RaggedTokens
-
-WIDTH, HEARD = 32, 20
-Made = tuple[np.ndarray, np.ndarray]  # tokens (V, F, D), mask (V, F)
-
-
-def array(draw: np.random.Generator, *shape: int, around: float = 0.0, by: float = 0.3) -> Floats:
-    return (around + by * draw.standard_normal(shape)).astype(np.float32)
-
-
-def block(draw: np.random.Generator) -> Block:
-    norms = {f"ln{n}_{part}": array(draw, WIDTH, around=float(part == "g")) for n in (1, 2, 3) for part in "gb"}
-    maps = {f"{part}{name}": array(draw, *[WIDTH] * (2 if part == "w" else 1)) for name in "qkvol" for part in "wb"}
-    return Block(**norms, **maps)
-
-
-def xpool(draw: np.random.Generator) -> Head:
-    return Head("xpool", "", ("seen",), (block(draw),))
-
-
-def tefal(draw: np.random.Generator, heard: int = HEARD) -> Head:
-    mapped = None if heard == WIDTH else (array(draw, WIDTH, heard), array(draw, WIDTH))
-    gate = Gate(array(draw, 3 * WIDTH), -0.5)
-    return Head("tefal", "", ("seen", "heard"), (block(draw), block(draw)), mapped, gate)
-
-
-def tokens(draw: np.random.Generator, count: int, longest: int, width: int = WIDTH, fewest: int = 1) -> Made:
-    """Candidates of `fewest` to `longest` tokens of length about ten, in any places of the mask, in half precision."""
-    rows = array(draw, count, longest, width, by=10 / np.sqrt(width)).astype(np.float16)
-    counts = draw.integers(fewest, longest + 1, (count, 1))
-    mask = draw.random((count, longest)).argsort(axis=1) < counts
-    return rows, mask
-
-
-def ragged(made: Made) -> RaggedTokens:
-    """As a store gives them: rows of length one, their norms beside."""
-    rows, mask = made
-    kept = rows[mask].astype(np.float32)
-    norms = np.linalg.norm(kept, axis=1)
-    return RaggedTokens(
-        (kept / norms[:, None]).astype(np.float16),
-        np.concatenate([[0], np.cumsum(mask.sum(axis=1))]).astype(np.int64),
-        np.zeros((len(kept), 2)),
-        norms.astype(np.float32),
-        [()] * len(kept),
-        np.zeros((len(kept), LABELS_KEPT), np.float32),
-    )
+from retriever.types import Floats, Matrix
 
 
 def one_by_one(pool: TextPool, text: Matrix, *given: np.ndarray) -> Floats:
@@ -80,7 +35,15 @@ def in_blocks(pool: TextPool, text: Matrix, *given: np.ndarray) -> Floats:
     return pool.score_prepared(np.concatenate([text] * 9), ready)[: len(text)]
 
 
+def shortlisted(pool: TextPool, text: Matrix, *given: np.ndarray) -> Floats:
+    """A first look at bytes; of no more candidates than are looked at again all are exact."""
+    ready = pool.prepare(*given).in_bytes()
+    assert len(ready) <= SHORTLIST
+    return pool.score_prepared(text, ready)
+
+
 FORMS = (one_by_one, at_once, folded, in_blocks)
+FEW_FORMS = (*FORMS, shortlisted)
 Form = Callable[..., Floats]
 
 
@@ -123,12 +86,72 @@ def test_ten_thousand_candidates(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_candidate_without_frames_scores_minus_infinity(form: Form) -> None:
+def test_ten_thousand_candidates_with_sounds(form: Form) -> None:
+    draw = np.random.default_rng(14)
+    head, text = tefal(draw), array(draw, 1, WIDTH)
+    given = (*tokens(draw, 10_000, 4, fewest=0), *tokens(draw, 10_000, 3, HEARD, fewest=0))
+    found = form(TextPool(head), text, *given)
+    some = np.linspace(0, 9_999, 50).astype(int)
+    np.testing.assert_allclose(found[:, some], _plain.scores(head, text, *(each[some] for each in given)), atol=2e-5)
+
+
+LENGTHS = {
+    "every length": list(range(1, 17)),
+    "one frame each": [1] * 20,
+    "one candidate": [7],
+    "one frame of one candidate": [1],
+    "sixteen frames": [16] * 3,
+    "some without": [0, 16, 0, 1, 2, 0],
+    "one without": [0],
+    "none has any": [0, 0, 0],
+    "no candidates": [],
+}
+
+
+@pytest.mark.parametrize("form", FEW_FORMS)
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@pytest.mark.parametrize("counts", LENGTHS.values(), ids=LENGTHS)
+def test_any_lengths_of_anything_as_long_as_ten_score_as_plain(form: Form, kind: type, counts: list[int]) -> None:
+    """Tokens and texts as an encoder gives them, of length about ten; a candidate without frames scores -inf."""
+    draw = np.random.default_rng(len(counts))
+    head, text, (rows, mask) = xpool(draw), array(draw, 2, WIDTH, by=10 / np.sqrt(WIDTH)), placed(draw, counts, 16)
+    seen = (rows.astype(kind), mask)
+    found = form(TextPool(head), text, *seen)
+    assert found.shape == (2, len(counts))
+    np.testing.assert_allclose(found, _plain.scores(head, text, *seen), atol=2e-5)
+    assert np.isneginf(found).tolist() == [[count == 0 for count in counts]] * 2
+
+
+@pytest.mark.parametrize("form", FEW_FORMS)
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@pytest.mark.parametrize("counts", LENGTHS.values(), ids=LENGTHS)
+def test_with_sounds_beside_they_score_as_plain(form: Form, kind: type, counts: list[int]) -> None:
+    """Every number of frames meets none, one, a few and sixteen sounds; sound without frames scores -inf."""
+    draw = np.random.default_rng(len(counts))
+    counts = [count for count in counts for _ in range(4)][: SHORTLIST - SHORTLIST % 4]
+    head, text, (rows, mask) = tefal(draw), array(draw, 2, WIDTH, by=10 / np.sqrt(WIDTH)), placed(draw, counts, 16)
+    sounds, heard = placed(draw, [0, 1, 5, 16] * (len(counts) // 4), 16, HEARD)
+    given = (rows.astype(kind), mask, sounds.astype(kind), heard)
+    found = form(TextPool(head), text, *given)
+    np.testing.assert_allclose(found, _plain.scores(head, text, *given), atol=2e-5)
+    assert np.isneginf(found).tolist() == [[count == 0 for count in counts]] * 2
+
+
+@pytest.mark.parametrize("form", FEW_FORMS)
+def test_tokens_and_texts_off_their_centre_score_as_plain(form: Form) -> None:
+    """Three deviations off, as no encoder's are: the mean is taken off in single precision."""
+    draw = np.random.default_rng(13)
+    head, text, (rows, mask) = xpool(draw), 1 + array(draw, 2, WIDTH), placed(draw, list(range(1, 17)), 16)
+    seen = (rows.astype(np.float32) + np.float32(30 / np.sqrt(WIDTH)), mask)
+    np.testing.assert_allclose(form(TextPool(head), text, *seen), _plain.scores(head, text, *seen), atol=2e-5)
+
+
+@pytest.mark.parametrize("form", FEW_FORMS)
+def test_what_a_mask_hides_is_never_looked_at(form: Form) -> None:
     draw = np.random.default_rng(5)
-    rows, mask = tokens(draw, 6, 4)
-    mask[2] = False
-    found = form(TextPool(xpool(draw)), array(draw, 2, WIDTH), rows, mask)
-    assert np.isneginf(found).tolist() == [[False, False, True, False, False, False]] * 2
+    pool, text, (rows, mask) = TextPool(xpool(draw)), array(draw, 2, WIDTH), placed(draw, [1, 3, 0, 8], 8)
+    found = form(pool, text, rows, mask)
+    assert np.array_equal(found, form(pool, text, np.where(mask[..., None], rows, np.float16(np.nan)), mask))
 
 
 def test_rows_from_a_store_count_with_their_norms() -> None:
@@ -148,17 +171,19 @@ def test_bytes_find_the_same_best() -> None:
         assert set(np.argsort(-one)[:10]) == set(np.argsort(-other)[:10])
 
 
-def test_what_is_made_ready_is_kept_by_head_and_tokens(tmp_path) -> None:
-    draw = np.random.default_rng(8)
-    pool, other, view = TextPool(xpool(draw)), TextPool(xpool(draw)), array(draw, 1, WIDTH)
-    held = [ragged(tokens(draw, 12, 8))]
-    first = pool.score_prepared(view, prepared(tmp_path, pool, held))
-    (file,) = tmp_path.iterdir()
-    assert pool.score_prepared(view, prepared(tmp_path, pool, held)).tobytes() == first.tobytes()
-    assert list(tmp_path.iterdir()) == [file]
-    prepared(tmp_path, other, held)
-    prepared(tmp_path, pool, [ragged(tokens(draw, 12, 8))])
-    assert len(list(tmp_path.iterdir())) == 3
+def test_the_best_by_bytes_are_scored_as_if_all_had_been() -> None:
+    draw = np.random.default_rng(12)
+    pool, seen = TextPool(tefal(draw)), tokens(draw, 600, 16, fewest=0)
+    ready = pool.prepare(*seen, *tokens(draw, 600, 4, HEARD, fewest=0))
+    text = array(draw, 4, WIDTH)
+    for exact, rough in zip(pool.score_prepared(text, ready), pool.score_prepared(text, ready.in_bytes()), strict=True):
+        there = np.isfinite(exact)
+        assert np.array_equal(there, np.isfinite(rough))
+        exact, rough = exact[there], rough[there]
+        best = np.argsort(-rough)[:10]
+        np.testing.assert_allclose(rough[best], exact[best], atol=1e-6)
+        assert SHORTLIST <= (np.abs(rough - exact) < 1e-6).sum() < len(exact) / 2
+        np.testing.assert_allclose(rough, exact, atol=0.05)
 
 
 def test_a_text_of_another_width_is_refused() -> None:
