@@ -146,10 +146,12 @@ class Shuffled(Looking):
     """Whoever looks is shown the tokens of each segment in another order: what pools without looking at positions must
     answer the same."""
 
-    def look(self, view: Vector, tokens: Mapping[str, RaggedTokens], named: Mapping[str, Floats]) -> Looks:
+    def look(
+        self, views: Mapping[str, Vector], tokens: Mapping[str, RaggedTokens], named: Mapping[str, Floats]
+    ) -> Looks:
         rng = np.random.default_rng(3)
         orders = {space: _order(own, rng) for space, own in tokens.items()}
-        looks = super().look(view, {space: _moved(own, orders[space]) for space, own in tokens.items()}, named)
+        looks = super().look(views, {space: _moved(own, orders[space]) for space, own in tokens.items()}, named)
         return {space: (scores, _back(shown, orders[space])) for space, (scores, shown) in looks.items()}
 
 

@@ -4,16 +4,20 @@ What is missing or altered drops its modality, loudly, and never stops the rest.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from indexer import recipe as recipes
 from indexer.encoding import Encoders
-from indexer.recipe import Recipe
-from retriever.errors import MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
+from indexer.recipe import Model, Recipe
+from retriever.errors import BadSettings, MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
+from retriever.settings import Settings
 from retriever.types import Matrix, Modality
 
 ENCODERS = Registry("encoders")
@@ -23,8 +27,13 @@ SEGMENTERS = Registry("indexer.segmenters")
 EXECUTORS = Registry("indexer.executors")
 RERANKERS = Registry("retriever.rerankers")
 
+TOWERS = {"openclip": Modality.VISION, "clap": Modality.SOUND}
+"""Plug-ins that read any model of their family: a tower for media, and one for texts."""
+WITHOUT = "soundevents"
+"""What hears where no model of sounds was chosen."""
 DIGEST_LETTERS = 12
 """Letters of a digest that a space's query side keeps."""
+DEFAULT_PACK = Settings().pack
 MOST_DECODERS = 4
 """Encoders share the processors with the decoders; more decoders than this only wait."""
 
@@ -57,26 +66,105 @@ def sentences(name: str) -> SentenceEncoder:
     return built
 
 
-def encoders(recipe: Recipe) -> Encoders:
-    """All that a recipe names, as far as this machine has it."""
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """Which models a person chose, and where they run."""
+
+    model: str = ""
+    checkpoint: str = ""
+    sound_model: str = ""
+    sound_checkpoint: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+
+    def chosen(self, plugin: str) -> tuple[str, str]:
+        """Model and checkpoint for one of `TOWERS`; empty where none was chosen."""
+        if TOWERS[plugin] is Modality.VISION:
+            return self.model, self.checkpoint
+        return self.sound_model, self.sound_checkpoint
+
+    def build(self, plugin: str, model: str, checkpoint: str) -> Any:
+        """The plug-in with this model; the same one again, as it holds a network.
+
+        Raises:
+            MissingExtra, WeightsError, DeviceError: as their names say.
+        """
+        return _tower(plugin, model, checkpoint, self.device, self.precision)
+
+
+ANYWHERE = Towers()
+"""No choice: the models that a library was made with, on the best device."""
+
+
+@lru_cache(maxsize=4)
+def _tower(plugin: str, model: str, checkpoint: str, device: str, precision: str) -> Any:
+    return ENCODERS.load(plugin).build(model, checkpoint, device=device, precision=precision)
+
+
+def recipe(pack: str, towers: Towers) -> Recipe:
+    """The recipe of a pack, with the models that a person chose for it.
+
+    Raises:
+        BadSettings: no such pack, or it wants a model and has none, or has none to choose.
+        MissingExtra, WeightsError: a model is not here; the message says how to get it.
+    """
+    made = recipes.pack(pack)
+    wanted = [name for name in (*made.vision, *made.sound) if name in TOWERS]
+    chosen = {plugin: towers.chosen(plugin) for plugin in TOWERS}
+    idle = [plugin for plugin in TOWERS if any(chosen[plugin]) and plugin not in wanted]
+    if idle:
+        raise BadSettings(f"pack {pack!r} has no {TOWERS[idle[0]]} model to choose: take --pack openclip")
+    if "openclip" in wanted and not chosen["openclip"][0]:
+        raise BadSettings(
+            f"pack {pack!r} wants a model: --model NAME:TAG (`reelseek models list` has those that are here, "
+            "`reelseek models pull` brings one), or --model ARCHITECTURE --checkpoint FILE"
+        )
+    for plugin in wanted:
+        if not chosen[plugin][0] and chosen[plugin][1]:
+            raise BadSettings("--sound-checkpoint has weights: name their model with --sound-model")
+    if "clap" in wanted and not chosen["clap"][0]:
+        made = replace(made, sound=tuple(name if name != "clap" else WITHOUT for name in made.sound))
+        wanted.remove("clap")
+    models = [Model(plugin, *chosen[plugin], towers.build(plugin, *chosen[plugin]).texts.digest) for plugin in wanted]
+    return replace(made, models=tuple(models))
+
+
+def encoders(recipe: Recipe, towers: Towers = ANYWHERE) -> Encoders:
+    """All that a recipe names, as far as this machine has it.
+
+    Raises:
+        MissingExtra, WeightsError, DeviceError: a model that was chosen cannot be had.
+    """
     shared = sentences(recipe.sentences)
     missing: dict[Modality, str] = {}
     return Encoders(
         shared,
-        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared),
-        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared),
+        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared) | _towers(recipe, Modality.VISION, towers),
+        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared) | _towers(recipe, Modality.SOUND, towers),
         speech=_built(RECOGNIZERS, recipe, Modality.SPEECH, missing),
         text=_built(RECOGNIZERS, recipe, Modality.TEXT, missing),
         missing=missing,
     )
 
 
+def _towers(recipe: Recipe, modality: Modality, towers: Towers) -> dict[str, Any]:
+    """Those of one modality, with the models of the recipe."""
+    return {
+        model.plugin: towers.build(model.plugin, model.name, model.checkpoint)
+        for model in recipe.models
+        if TOWERS[model.plugin] is modality
+    }
+
+
 def _built(
     registry: Registry, recipe: Recipe, modality: Modality, missing: dict[Modality, str], *given: Any
-) -> Mapping[str, Any]:
-    """The plug-ins of one modality by name; the reasons of those that cannot be had go into `missing`."""
+) -> dict[str, Any]:
+    """The plug-ins of one modality by name, without towers; the reasons of those that cannot be had go into
+    `missing`."""
     made, reasons = {}, []
     for name in recipe.names(modality):
+        if name in TOWERS:
+            continue
         try:
             made[name] = registry.load(name).build(*given)
         except (MissingExtra, WeightsError) as error:
@@ -86,14 +174,15 @@ def _built(
     return made
 
 
-def query_side(side: str) -> SentenceEncoder:
-    """The encoder of a library's questions, from `Space.query_side` (`minilm:3fa9…`).
+def query_side(side: str, made_by: Recipe, towers: Towers = ANYWHERE) -> SentenceEncoder:
+    """The encoder of a library's questions, from `Space.query_side` (`minilm:3fa9…`) and the recipe of the library.
 
     Raises:
         SpaceMismatch: this machine has other weights of that name.
+        MissingExtra, WeightsError, DeviceError: it cannot be had here.
     """
     name, _, digest = side.partition(":")
-    encoder = sentences(name)
+    encoder = _texts(name, made_by, towers) if name in TOWERS else sentences(name)
     if encoder.digest[:DIGEST_LETTERS] != digest:
         raise SpaceMismatch(
             f"this library's questions need {side}, this machine has {name}:{encoder.digest[:DIGEST_LETTERS]}: "
@@ -102,16 +191,29 @@ def query_side(side: str) -> SentenceEncoder:
     return encoder
 
 
-def asking(library: Store, recipe: Recipe) -> EncodeSentences:
-    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes."""
-    loaded: list[SentenceEncoder] = []
+def _texts(plugin: str, made_by: Recipe, towers: Towers) -> SentenceEncoder:
+    """The text tower of the model that a library was made with; a model that was chosen now stands for it, wherever it
+    lies."""
+    model, checkpoint = towers.chosen(plugin)
+    if not model:
+        kept = made_by.model(plugin)
+        if kept is None:
+            raise SpaceMismatch(f"this library does not say which model of {plugin} made it: name it with --model")
+        model, checkpoint = kept.name, checkpoint or kept.checkpoint
+    encoder: SentenceEncoder = towers.build(plugin, model, checkpoint).texts
+    return encoder
 
-    def encode(texts: Sequence[str]) -> Matrix:
-        if not loaded:
-            with library.snapshot() as snapshot:
-                sides = sorted({space.query_side for space in snapshot.spaces.values()})
-            loaded.extend([query_side(side) for side in sides] or [sentences(recipe.sentences)])
-        return loaded[0].encode(texts)
+
+def asking(library: Store, towers: Towers = ANYWHERE) -> EncodeSentences:
+    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes."""
+    loaded: dict[str, SentenceEncoder] = {}
+
+    def encode(texts: Sequence[str], side: str) -> Matrix:
+        if side not in loaded:
+            held = library.catalog.recipe()
+            made_by = recipes.of(held[1]) if held else recipes.pack(DEFAULT_PACK)
+            loaded[side] = query_side(side, made_by, towers) if side else sentences(made_by.sentences)
+        return loaded[side].encode(texts)
 
     return encode
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from api import parts
-from indexer import pipeline, recipe, sources
+from indexer import pipeline, sources
 from indexer.events import Event, Summary
 from indexer.run import Run
 from retriever import processes
@@ -31,11 +31,11 @@ def silent(event: Event) -> None:
 class Library:
     """An indexed corpus.  Close it, or use it in a `with`."""
 
-    def __init__(self, path: Path, store: Store, looking: Looking) -> None:
+    def __init__(self, path: Path, store: Store, looking: Looking, towers: parts.Towers = parts.ANYWHERE) -> None:
         self.path = path
         self._store = store
-        asking = parts.asking(store, recipe.pack(DEFAULTS.pack))
-        self._searcher = Searcher(store, asking, looking, cache=path / "derived")
+        self._towers = towers
+        self._searcher = Searcher(store, parts.asking(store, towers), looking, cache=path / "derived")
 
     @classmethod
     def open(
@@ -47,10 +47,12 @@ class Library:
         reranker: str = DEFAULTS.reranker,
         head: str | os.PathLike[str] = DEFAULTS.head,
         adapter: str | os.PathLike[str] = DEFAULTS.adapter,
+        towers: parts.Towers = parts.ANYWHERE,
     ) -> Self:
         """The library at `path`.  It is made if it is not there, unless `create` is False.
 
         `reranker` is a plug-in by name; `head` and `adapter` are folders that `reelseek train` and `distill` wrote.
+        `towers` are the models of the pack `openclip`, and where they run; a library knows the ones that made it.
 
         Raises:
             StoreUnavailable: there is none, or its place cannot hold one.
@@ -58,7 +60,7 @@ class Library:
             UnknownPlugin, HeadError: as their names say.
         """
         looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter))
-        return cls(Path(path), parts.store(store, Path(path), create=create), looking)
+        return cls(Path(path), parts.store(store, Path(path), create=create), looking, towers)
 
     def index(
         self,
@@ -78,14 +80,16 @@ class Library:
             CannotOpen: one of `paths` is not there.
             ManifestError: a line of a manifest is wrong.
             WrongRecipe, SpaceMismatch: the library was made otherwise.
+            BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
+                here.
             DiskFull: what was committed stays.
         """
         named = [Path(path) for path in paths]
         wanted = sources.found(named, metadata)
-        chosen = recipe.pack(pack)
+        chosen = parts.recipe(pack, self._towers)
         run = Run(
             recipe=chosen,
-            encoders=parts.encoders(chosen),
+            encoders=parts.encoders(chosen, self._towers),
             store=self._store,
             segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
             owner=processes.me(),

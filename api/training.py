@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from api import parts
 from api.terminal import counted, plain, say
 from retriever.errors import ManifestError, SpaceMismatch, TrainingError
 from retriever.ports import EncodeSentences, Snapshot, Store
@@ -155,7 +154,7 @@ def told(
         Padded.of([found for found, there in zip(part, seen, strict=True) if there], one.dimension)
         for part, one in zip(tokens, spaces, strict=True)
     ]
-    texts = encode([line.text for line, _ in kept])
+    texts = encode([line.text for line, _ in kept], spaces[0].query_side)
     pairs = Pairs(
         np.ascontiguousarray(texts, np.float32),
         _numbered([line.text for line, _ in kept]),
@@ -261,14 +260,6 @@ def _numbered(names: Sequence[str]) -> Ids:
     """A number a name, the same for the same name."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
-
-
-def asking(store: Store) -> EncodeSentences:
-    """What encodes the captions: the sentence encoder that the library is asked by."""
-    from indexer import recipe
-    from retriever.settings import Settings
-
-    return parts.asking(store, recipe.pack(Settings().pack))
 
 
 # ---------------------------------------------------------------------------------------------------------- for people

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api import Library, parts
-from indexer import recipe
 from retriever import kernels
 from retriever.evaluation import measures
 from retriever.evaluation.measures import Ranked, Truth
@@ -91,13 +90,13 @@ class Bench:
 
     def by_modality(self, snapshot: Snapshot) -> dict[str, Scores]:
         """The largest raw cosine of any token of a media, one modality at a time."""
-        encode = parts.asking(self.library._store, recipe.pack("offline"))
-        views = encode([question.text for question in self.asked])  # (Q, D)
+        encode = parts.asking(self.library._store)
         numbers = snapshot.numbers(self.only_clips)
         table = snapshot.segments(numbers)
         column = self._columns(snapshot, table.media)
         found: dict[str, Scores] = {}
         for key, space in snapshot.spaces.items():
+            views = encode([question.text for question in self.asked], space.query_side)  # (Q, D)
             tokens = snapshot.tokens(numbers, key)
             near = kernels.products(tokens.rows, views)  # (N, Q)
             best = np.stack([kernels.segment_max(cosines, tokens.offsets) for cosines in near.T])  # (Q, S)

@@ -117,7 +117,8 @@ def first_stage_recall(snapshot: Snapshot, questions: list[str]) -> None:
 
 def whole(store: Store, questions: list[str], exact: int) -> None:
     """`search()` itself: its time, and how many of the ten moments are those of an exact search."""
-    searcher = Searcher(store, minilm.build().encode)
+    encoder = minilm.build()
+    searcher = Searcher(store, lambda sentences, side: encoder.encode(sentences))
     begun = perf_counter()
     searcher.search(questions[0])
     print(f"first question, the library's calibration with it: {perf_counter() - begun:.1f} s")

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api import Library, parts
-from indexer import recipe
 from retriever.training import distil
 from retriever.training.batches import Padded, Pairs
 from retriever.training.loop import Options, device, ranked, scored, train
@@ -200,19 +199,19 @@ def clips(media: Path, at: Path) -> tuple[list[Clip], list[Clip]]:
     entries = [json.loads(line) for line in (media / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     with Library.open(at) as library:
         library.index([media])
-        encode = parts.asking(library._store, recipe.pack("offline"))
+        encode = parts.asking(library._store)
         with library._store.snapshot() as snapshot:
             keys = {Path(one.path).stem: one.key for one in snapshot.media()}
-            spaces = {one.modality: one.id for one in snapshot.spaces.values()}
+            spaces = {one.modality: one for one in snapshot.spaces.values()}
             found: dict[Modality, list[Clip]] = {Modality.VISION: [], Modality.SOUND: []}
             for entry in entries:
                 modality = Modality.VISION if entry["kind"] == "video" else Modality.SOUND
                 numbers = snapshot.numbers(Filter(media=frozenset({keys[entry["id"]]})))
-                tokens = snapshot.tokens(numbers, spaces[modality])
+                tokens = snapshot.tokens(numbers, spaces[modality].id)
                 texts = [query["text"] for query in entry["queries"] if query["relevant"]] + entry["captions"]
                 if len(tokens.rows):
                     wide = tokens.rows.astype(np.float32) * tokens.norms[:, None]
-                    found[modality].append(Clip(encode(texts), wide))
+                    found[modality].append(Clip(encode(texts, spaces[modality].query_side), wide))
     return found[Modality.VISION], found[Modality.SOUND]
 
 

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from encoders._cache import cache_folder
+
 log = logging.getLogger(__name__)
 
 Arrays = dict[str, NDArray[Any]]
@@ -51,14 +53,6 @@ def batches(count: int) -> Iterator[slice]:
         while count - start >= size:
             yield slice(start, start + size)
             start += size
-
-
-def cache_folder() -> Path:
-    """Where converted weights are kept: `REELSEEK_CACHE`, else the XDG cache of this user."""
-    chosen = os.environ.get("REELSEEK_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelseek"
 
 
 def kept(name: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:

@@ -6,9 +6,20 @@ A pack is a recipe with a name.  Two packs of equal content have equal digests: 
 import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Any
 
 from retriever.errors import BadSettings
 from retriever.types import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model that a plug-in for many models reads."""
+
+    plugin: str
+    name: str  # as `reelseek models` knows it, or a folder
+    checkpoint: str  # a file of weights, or ""
+    digest: str  # of all that it is read from: what counts, wherever that lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +38,28 @@ class Recipe:
     segmenter: str = "surprise"
     representatives: int = 4  # first-stage rows a segment and space, beside the mean
     chapter: float = 60.0  # seconds of media between two checkpoints
+    models: tuple[Model, ...] = ()
 
     @property
     def text_form(self) -> str:
-        """The recipe as JSON, keys sorted, without its name: what the digest is of."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name != "pack"}, sort_keys=True)
+        """The recipe as JSON, keys sorted, without its name: what `of` reads."""
+        return json.dumps(self._fields(), sort_keys=True)
 
     @property
     def digest(self) -> str:
-        return sha256(self.text_form.encode()).hexdigest()[:16]
+        """Of all that media are indexed by; of a model its weights count, and not where they lie."""
+        weights = [{"plugin": model.plugin, "digest": model.digest} for model in self.models]
+        counted = self._fields() | ({"models": weights} if weights else {})
+        return sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
+
+    def model(self, plugin: str) -> Model | None:
+        """The one that a plug-in reads."""
+        return next((model for model in self.models if model.plugin == plugin), None)
+
+    def _fields(self) -> dict[str, Any]:
+        """Without models where there are none: recipes without them are older than models."""
+        said = {name: value for name, value in asdict(self).items() if name != "pack"}
+        return said if self.models else {name: value for name, value in said.items() if name != "models"}
 
     def names(self, modality: Modality) -> tuple[str, ...]:
         """The plug-ins that serve one modality."""
@@ -48,7 +72,7 @@ class Recipe:
         return served[modality]
 
 
-PACKS = (Recipe("offline"),)
+PACKS = (Recipe("offline"), Recipe("openclip", vision=("openclip",), sound=("clap",)))
 
 
 def pack(name: str) -> Recipe:
@@ -60,3 +84,18 @@ def pack(name: str) -> Recipe:
         if recipe.pack == name:
             return recipe
     raise BadSettings(f"there is no pack {name!r}: the packs are {', '.join(recipe.pack for recipe in PACKS)}")
+
+
+def of(text: str) -> Recipe:
+    """The recipe whose `text_form` this is.
+
+    Raises:
+        ValueError: it is no recipe of this version.
+    """
+    try:
+        said = json.loads(text)
+        lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+        models = tuple(Model(**model) for model in said.get("models", ()))
+        return Recipe("", **{**said, **lists, "models": models})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{text[:60]!r} is no recipe: {error}") from error

@@ -3,7 +3,7 @@
 ReelseekError
   MediaError        CannotOpen · CannotDecode · DecodeTimeout · NoSuchStream
   StoreError        StoreLocked · StoreUnavailable · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia · DiskFull
-  WeightsError      MissingWeights · AlteredWeights
+  WeightsError      MissingWeights · AlteredWeights · UnknownModel · WrongCheckpoint · PullError
   PluginError       UnknownPlugin · MissingExtra
   QueryError
   ManifestError
@@ -11,6 +11,7 @@ ReelseekError
   BenchmarkError
   TrainingError
   BadSettings
+  DeviceError
 
 A message has the name, the value, what was wanted and the way out, on one line.  The caller's own slip
 (a negative limit, say) is a `ValueError`, never one of these: these are about the state of the world.
@@ -119,3 +120,19 @@ class TrainingError(ReelseekError):
 
 class BadSettings(ReelseekError):
     """One or more settings are wrong; the message has a line for each."""
+
+
+class UnknownModel(WeightsError):
+    """There is no model of this name, or it is of another family; the message has the nearest names."""
+
+
+class WrongCheckpoint(WeightsError):
+    """A file of weights cannot be read safely, or holds another architecture than was wanted."""
+
+
+class PullError(WeightsError):
+    """A model could not be pulled: no network, not allowed, not there, another hash, no room.  Nothing is half left."""
+
+
+class DeviceError(ReelseekError):
+    """The device that was asked for is not here, cannot calculate in that precision, or has too little memory."""

@@ -59,13 +59,14 @@ class Levels:
     """What chance does, by source: on these levels the scores of all of them can be compared."""
 
     gate: Gate
-    chance: Chance
+    gate_side: str  # the query side that the gate reads a question from
+    chances: Mapping[str, Chance]  # by space
     seen: Mapping[Source, Scale]
     named: Mapping[Source, Scale]
 
-    def gates(self, view: Vector, known: Sequence[Source]) -> Floats:
-        """`(K,)` how likely the question means each source, as a logarithm."""
-        shares = self.gate.log_shares(view[None])[0]
+    def gates(self, views: Mapping[str, Vector], known: Sequence[Source]) -> Floats:
+        """`(K,)` how likely the question, by query side, means each source, as a logarithm."""
+        shares = self.gate.log_shares(views[self.gate_side][None])[0]
         place = {modality: number for number, modality in enumerate(self.gate.modalities)}
         return np.array([shares[place[source.modality]] for source in known], np.float32)
 
@@ -84,16 +85,28 @@ def matching(
 class Question:
     """Background sentences as they are asked."""
 
-    rows: Matrix  # (B, D)
+    rows: Mapping[str, Matrix]  # by query side: (B, D)
     words: Sequence[WordQuery]
 
     def few(self) -> "Question":
         """Some of them, spread over all."""
-        chosen = np.linspace(0, len(self.rows) - 1, min(ASKED, len(self.rows))).round().astype(int)
-        return Question(self.rows[chosen], [self.words[number] for number in chosen])
+        count = len(self.words)
+        chosen = np.linspace(0, count - 1, min(ASKED, count)).round().astype(int)
+        rows = {side: own[chosen] for side, own in self.rows.items()}
+        return Question(rows, [self.words[number] for number in chosen])
 
 
-def measure(library: Snapshot, looking: Looking, asked: Question, chance: Chance) -> tuple[list[Scale], list[Scale]]:
+def sides(library: Snapshot) -> tuple[str, ...]:
+    """Every query side of a library, that of sentences first: it is the one that a gate reads.  An empty library has
+    the empty side."""
+    worded = {space.query_side for space in library.spaces.values() if space.modality in WORDED}
+    every = {space.query_side for space in library.spaces.values()}
+    return (*sorted(worded), *sorted(every - worded)) or ("",)
+
+
+def measure(
+    library: Snapshot, looking: Looking, asked: Question, chances: Mapping[str, Chance]
+) -> tuple[list[Scale], list[Scale]]:
     """For each source, how segments are seen, their own chance level taken off, and how the first stage names them, by
     questions that have nothing to do with the library."""
     few, everywhere = asked.few(), sample(library)
@@ -101,12 +114,16 @@ def measure(library: Snapshot, looking: Looking, asked: Question, chance: Chance
     named: list[Scale] = []
     for source in sources(library):
         if source.space:
-            numbers = _holders(library, source.space, everywhere, few.rows)
+            side = library.spaces[source.space].query_side
+            numbers = _holders(library, source.space, everywhere, few.rows[side])
             tokens = {space: library.tokens(numbers, space) for space in looking.beside(source.space)}
-            levels, _ = looking.levels(chance, tokens)[source.space]
-            scores = np.stack([looking.look(row, tokens, {})[source.space][0] for row in few.rows])
+            levels, _ = looking.levels(chances, tokens)[source.space]
+            asks = {space: few.rows[library.spaces[space].query_side] for space in tokens}
+            views = [{space: rows[number] for space, rows in asks.items()} for number in range(len(few.words))]
+            scores = np.stack([looking.look(view, tokens, {})[source.space][0] for view in views])
             seen.append(Scale.of(scores - levels))
-            named.append(Scale.of(np.stack(nearest_tokens(looking.asked(few.rows), tokens[source.space]))))
+            first = looking.asked(few.rows[side], side)
+            named.append(Scale.of(np.stack(nearest_tokens(first, tokens[source.space]))))
         else:
             best = np.concatenate([matching(library, words, source.modality, 1).scores for words in few.words])
             seen.append(Scale(0.0, float(np.append(best, CHANCE_WORD).mean())))

@@ -47,8 +47,8 @@ class Looking:
         sides = sorted({space.query_side for space in library.spaces.values()})
         if self.head:
             first = library.spaces.get(self.head.head.token_spaces[0])
-            self.head.head.fits(first.query_side if first else "".join(sides), library.spaces)
-        if self.adapter:
+            self.head.head.fits(first.query_side if first else " ".join(sides), library.spaces)
+        if self.adapter and self.adapter.query_space not in sides:
             for side in sides:
                 self.adapter.fits(side)
 
@@ -56,37 +56,46 @@ class Looking:
         """The spaces that have to be looked at together with this one, itself among them."""
         return self.head.head.token_spaces if self.head and self.heads(space) else (space,)
 
-    def asked(self, views: Matrix) -> Matrix:
-        """Questions `(Q, D)` as the first stage is asked them."""
-        return self.adapter(views) if self.adapter else views
+    def asked(self, views: Matrix, side: str) -> Matrix:
+        """Questions `(Q, D)` of one query side as the first stage is asked them."""
+        return self.adapter(views) if self.adapter and self.adapter.query_space in ("", side) else views
 
-    def look(self, view: Vector, tokens: Mapping[str, RaggedTokens], named: Mapping[str, Floats]) -> Looks:
-        """What the question sees of the same S candidates in each space.  Where nobody has an opinion the first stage's
-        `named` `(S,)` stands, or the best token where the first stage has none either."""
-        looks = {space: self.reranker.rerank(view, own) for space, own in tokens.items() if not self.heads(space)}
+    def look(
+        self, views: Mapping[str, Vector], tokens: Mapping[str, RaggedTokens], named: Mapping[str, Floats]
+    ) -> Looks:
+        """What a question sees of the same S candidates in each space; `views` has the question by space.  Where nobody
+        has an opinion the first stage's `named` `(S,)` stands, or the best token where the first stage has none
+        either."""
+        looks = {
+            space: self.reranker.rerank(views[space], own) for space, own in tokens.items() if not self.heads(space)
+        }
         if self.head and tokens.keys() >= set(self.head.head.token_spaces):
             spaces = self.head.head.token_spaces
-            scores, relevance = self.head.rerank_together(view, [tokens[space] for space in spaces])
+            scores, relevance = self.head.rerank_together(views[spaces[0]], [tokens[space] for space in spaces])
             for space, each in zip(spaces, relevance, strict=True):
                 there = np.diff(tokens[space].offsets) > 0
                 unsaid = np.where(np.isneginf(scores), np.float32(np.nan), scores)
                 looks[space] = np.where(there, unsaid, np.float32(-np.inf)), each
         return {space: _said(*look, tokens[space], named.get(space)) for space, look in looks.items()}
 
-    def levels(self, chance: "Chance", tokens: Mapping[str, RaggedTokens]) -> Looks:
-        """What the background sees of them, on average."""
-        levels = {space: chance.levels(own) for space, own in tokens.items()}
-        for space, segments in self._headed(chance, tokens).items():
+    def levels(self, chances: Mapping[str, "Chance"], tokens: Mapping[str, RaggedTokens]) -> Looks:
+        """What the background, by space, sees of them on average."""
+        levels = {space: chances[space].levels(own) for space, own in tokens.items()}
+        for space, segments in self._headed(chances, tokens).items():
             levels[space] = segments, levels[space][1]
         return levels
 
-    def _headed(self, chance: "Chance", tokens: Mapping[str, RaggedTokens]) -> dict[str, Floats]:
+    def _headed(self, chances: Mapping[str, "Chance"], tokens: Mapping[str, RaggedTokens]) -> dict[str, Floats]:
         """Levels of the head's spaces: each of the background's centres looks as a question does."""
         ours = {space: own for space, own in tokens.items() if self.heads(space)}
         total = {space: np.zeros(len(own.offsets) - 1, np.float32) for space, own in ours.items()}
+        if not ours or self.head is None:
+            return total
+        chance = chances[self.head.head.token_spaces[0]]
         for centre, weight in zip(chance.centres, chance.weights.tolist(), strict=True):
             length = np.linalg.norm(centre) or 1.0
-            for space, (scores, _) in self.look((centre / length).astype(np.float32), ours, {}).items():
+            view = (centre / length).astype(np.float32)
+            for space, (scores, _) in self.look(dict.fromkeys(ours, view), ours, {}).items():
                 total[space] += np.float32(weight * length) * np.where(np.isfinite(scores), scores, np.float32(0))
         return total
 

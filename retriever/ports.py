@@ -272,4 +272,6 @@ class Reranker(Protocol):
         ...
 
 
-EncodeSentences = Callable[[Sequence[str]], Matrix]
+EncodeSentences = Callable[[Sequence[str], str], Matrix]
+"""Sentences as the encoder of one query side (`Space.query_side`) has them: `(N, D)` of length one.  The empty side is
+that of a library without spaces, which has no vectors to compare with: any encoder will do."""

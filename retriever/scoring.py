@@ -60,36 +60,38 @@ class Scorer:
     def __init__(self, library: Snapshot, looking: Looking, levels: Levels) -> None:
         self.sources = sources(library)
         self._library = library
+        self._sides = {key: space.query_side for key, space in library.spaces.items()}
         self._looking = looking
         self._levels = levels
         self._looked: tuple[bytes, dict[str, _Looked]] = (b"", {})
 
     def score(
-        self, views: Matrix, words: Sequence[WordQuery], depth: int, where: Filter = EVERYTHING
+        self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter = EVERYTHING
     ) -> Iterator[Scored]:
-        """For each question, as its vector `(Q, D)` and its words: what any source names, `depth` segments at most,
-        looked at by all."""
-        asked = self._looking.asked(views)
-        for first, view in zip(zip(*self._named(asked, words, depth, where), strict=True), views, strict=True):
-            yield self._seen(first, view, depth)
+        """For each question, as its vectors `(Q, D)` by query side and its words: what any source names, `depth`
+        segments at most, looked at by all."""
+        asked = {side: self._looking.asked(own, side) for side, own in views.items()}
+        for number, first in enumerate(zip(*self._named(asked, words, depth, where), strict=True)):
+            yield self._seen(first, {side: own[number] for side, own in views.items()}, depth)
 
     def _named(
-        self, views: Matrix, words: Sequence[WordQuery], depth: int, where: Filter
+        self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter
     ) -> Iterator[Sequence[Ranking]]:
         """Of each source a ranking for each question."""
         for source in self.sources:
             if source.space:
-                yield self._library.nearest(views, source.space, depth, where)
+                yield self._library.nearest(views[self._sides[source.space]], source.space, depth, where)
             else:
                 yield [matching(self._library, said, source.modality, depth, where) for said in words]
 
-    def _seen(self, first: Sequence[Ranking], view: Vector, depth: int) -> Scored:
-        gates = self._levels.gates(view, self.sources)
+    def _seen(self, first: Sequence[Ranking], views: Mapping[str, Vector], depth: int) -> Scored:
+        gates = self._levels.gates(views, self.sources)
         numbers = self._candidates(first, gates, depth)
         looked = self._look(numbers)
         named = [_laid_out(ranking, numbers) for ranking in first]
         by_space = {source.space: one for source, one in zip(self.sources, named, strict=True) if source.space}
-        looks = self._looking.look(view, {space: one.tokens for space, one in looked.items()}, by_space)
+        tokens = {space: one.tokens for space, one in looked.items()}
+        looks = self._looking.look({space: views[self._sides[space]] for space in tokens}, tokens, by_space)
         scores = np.full((len(self.sources), len(numbers)), -np.inf, np.float32)
         seen: dict[str, Seen] = {}
         for place, source in enumerate(self.sources):
@@ -121,7 +123,7 @@ class Scorer:
         if self._looked[0] != key or not self._looked[1]:
             spaces = [source.space for source in self.sources if source.space]
             tokens = {space: self._library.tokens(numbers, space) for space in spaces}
-            levels = self._looking.levels(self._levels.chance, tokens)
+            levels = self._looking.levels(self._levels.chances, tokens)
             self._looked = key, {space: _Looked(tokens[space], *levels[space]) for space in spaces}
         return self._looked[1]
 

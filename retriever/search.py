@@ -16,14 +16,14 @@ from retriever.calibration import Chance, Scale, Tail, background
 from retriever.derived import Arrays, kept
 from retriever.evidence import Stretch, Witness
 from retriever.fusion import Gate
-from retriever.levels import Levels, Question, measure, sources
+from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
 from retriever.scoring import Scored, Scorer
 from retriever.settings import Settings
-from retriever.types import EVERYTHING, Answer, Filter, Moment, TimeSpan, WordQuery
+from retriever.types import EVERYTHING, Answer, Filter, Matrix, Moment, TimeSpan, WordQuery
 from retriever.words import forms, query_words
 
 RERANKERS = Registry("retriever.rerankers")
@@ -98,7 +98,7 @@ class Searcher:
             known = self._calibrated(library)
             words = words_of(asked)
             scorer = Scorer(library, self._looking, known.levels)
-            (scored,) = scorer.score(self._encode([asked.sentence]), [words], depth, where)
+            (scored,) = scorer.score(self._views(library, [asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
             picked = _picked(scored, witness, by, limit)
             media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
@@ -119,13 +119,17 @@ class Searcher:
         _check(BY[0], 1, depth)
         with self._store.snapshot() as library:
             scorer = Scorer(library, self._looking, self._calibrated(library).levels)
-            vectors = self._encode([query.sentence for query in queries])
-            for scored in scorer.score(vectors, [words_of(query) for query in queries], depth, where):
+            views = self._views(library, [query.sentence for query in queries])
+            for scored in scorer.score(views, [words_of(query) for query in queries], depth, where):
                 numbers, place = np.unique(scored.table.media, return_inverse=True)
                 best = np.full(len(numbers), -np.inf, np.float32)
                 np.maximum.at(best, place, scored.fused)
                 keys = [media.key for media in library.media_at(numbers)]
                 yield dict(zip(keys, best.tolist(), strict=True))
+
+    def _views(self, library: Snapshot, sentences: Sequence[str]) -> dict[str, Matrix]:
+        """Questions by query side, `(Q, D)` each."""
+        return {side: self._encode(sentences, side) for side in sides(library)}
 
     def _calibrated(self, library: Snapshot) -> Calibration:
         """Of this generation: worked out when it is first asked, then kept."""
@@ -141,24 +145,30 @@ def calibrate(library: Snapshot, encode: EncodeSentences, looking: Looking, cach
     """Ask a library the background sentences: what chance does in each source, and how good the best answer to each
     second one of them is (several hundred are enough for a tail, and this takes most of the time)."""
     asked = background()
-    sides = " ".join(sorted({space.query_side for space in library.spaces.values()}))
-    key = f"{REVISION} {asked.digest} {sides}"
-    rows = kept(cache, "background", key, lambda: {"rows": encode(asked.sentences)})["rows"]
+    known, asks = sources(library), sides(library)
+    key = f"{REVISION} {asked.digest}"
+
+    def background_of(side: str) -> Matrix:
+        return kept(cache, "background", f"{key} {side}", lambda: {"rows": encode(asked.sentences, side)})["rows"]
+
+    rows = {side: background_of(side) for side in asks}
     question = Question(rows, [query_words(sentence) for sentence in asked.sentences])
-    gate, chance = Gate.fit(rows, asked.modalities), Chance.of(rows)
+    gate, chance = Gate.fit(rows[asks[0]], asked.modalities), {side: Chance.of(own) for side, own in rows.items()}
+    chances = {space: chance[one.query_side] for space, one in library.spaces.items()}
 
     def levels(seen: Sequence[Scale], named: Sequence[Scale]) -> Levels:
-        known = sources(library)
-        return Levels(gate, chance, dict(zip(known, seen, strict=True)), dict(zip(known, named, strict=True)))
+        by_source = (dict(zip(known, each, strict=True)) for each in (seen, named))
+        return Levels(gate, asks[0], chances, *by_source)
 
     def make() -> Arrays:
-        seen, named = measure(library, looking, question, chance)
-        scored = Scorer(library, looking, levels(seen, named)).score(rows[::2], question.words[::2], BACKGROUND_DEPTH)
+        seen, named = measure(library, looking, question, chances)
+        half = {side: own[::2] for side, own in rows.items()}
+        scored = Scorer(library, looking, levels(seen, named)).score(half, question.words[::2], BACKGROUND_DEPTH)
         best = np.array([float(one.fused.max()) for one in scored if len(one)], np.float32)
         scales = np.array([[(scale.middle, scale.spread) for scale in each] for each in (seen, named)])  # (2, K, 2)
         return {"scales": scales, "best": best, "segments": np.array(len(library.numbers()))}
 
-    made = kept(cache, "calibration", f"{key} {library.generation} {looking.key}", make)
+    made = kept(cache, "calibration", f"{key} {' '.join(asks)} {library.generation} {looking.key}", make)
     seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
     return Calibration(levels(seen, named), Tail.of(made["best"]), int(made["segments"]))
 

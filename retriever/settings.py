@@ -17,8 +17,9 @@ from retriever.errors import BadSettings
 PREFIX = "REELSEEK_"
 CONFIG = "REELSEEK_CONFIG"
 """Names the TOML file."""
-NO_SETTINGS = frozenset({CONFIG, "REELSEEK_CACHE", "REELSEEK_CRASH_AT", "REELSEEK_SHARED_MEDIA"})
-"""Variables with our prefix that are none: this machine's cache of converted weights, and two of the tests."""
+NO_SETTINGS = frozenset({CONFIG, "REELSEEK_CACHE", "REELSEEK_OFFLINE", "REELSEEK_CRASH_AT", "REELSEEK_SHARED_MEDIA"})
+"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, and two of the
+tests."""
 FILE_NAME = "reelseek.toml"
 
 Parse = Callable[[str], Any]
@@ -66,6 +67,13 @@ def _one_of(*names: str) -> Parse:
     return parse
 
 
+def _device(raw: str) -> str:
+    kind, _, number = raw.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (":" in raw and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError("auto, cpu, cuda, cuda:N or mps")
+    return raw
+
+
 def _setting(default: Any, parse: Parse, about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "about": about})
 
@@ -77,6 +85,12 @@ class Settings:
     library: str = _setting("reelseek-library", _text, "folder of the library")
     store: str = _setting("local", _text, "plug-in that keeps the library")
     pack: str = _setting("offline", _text, "recipe by which media are indexed")
+    model: str = _setting("", _maybe, "model of pictures and texts for the pack openclip: NAME:TAG, hf-hub:…, folder")
+    checkpoint: str = _setting("", _maybe, "file of weights for that model")
+    sound_model: str = _setting("", _maybe, "model of sounds and texts for the pack openclip: hf-hub:…, folder")
+    sound_checkpoint: str = _setting("", _maybe, "file of weights for that model")
+    device: str = _setting("auto", _device, "where those models run: auto, cpu, cuda, cuda:N or mps")
+    precision: str = _setting("auto", _one_of("auto", "fp32", "bf16", "fp16"), "numbers that they calculate with")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
     head: str = _setting("", _maybe, "folder of a trained head that looks in its place")

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from retriever.settings import NAMES, Resolved, Settings, about, resolve
 
 if TYPE_CHECKING:
+    from api.parts import Towers
     from api.service import Library
     from retriever.types import Filter, Metadata
 
 __all__ = ["NAMES"]
 
+TOWERS = ("model", "checkpoint", "sound_model", "sound_checkpoint", "device", "precision")
+"""Settings of models of the pack `openclip`, as `api.parts.Towers` has them."""
 LOOKING = ("depth", "reranker", "head", "adapter")
 """Settings that say how candidates are looked at."""
 
@@ -26,7 +29,7 @@ def every_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings (default: reelseek.toml if there)")
 
 
-def settings_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
+def settings_arguments(parser: "argparse._ActionsContainer", *names: str) -> None:
     """A flag for each of these settings.  Values stay text: `resolve` judges them, all together."""
     for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), help=about(name))
@@ -60,7 +63,15 @@ def library(chosen: Settings) -> "Library":
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,
+        towers=towers(chosen),
     )
+
+
+def towers(chosen: Settings) -> "Towers":
+    """The models that the settings name, and where they run."""
+    from api.parts import Towers
+
+    return Towers(*(getattr(chosen, name) for name in TOWERS))
 
 
 def put_json(document: Mapping[str, Any]) -> None:

@@ -135,6 +135,7 @@ def _asked(args: argparse.Namespace) -> "tuple[Document, Run, Task]":
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,
+        towers=_common.towers(chosen),
     ) as library:
         with progress.watching() as watch:
             held = evaluation.gallery(library, manifest, task, args.videos, chosen.pack, chosen.jobs, watch)

@@ -1,11 +1,13 @@
 """Bring in a head that others trained, or look at one.
 
-  reelseek head import --from xpool model_best.pth --library lib/ --out head/
+  reelseek head import --from xpool model_best.pth --tower tower/ --out head/
+  reelseek index clips/ --pack openclip --model tower/ --library lib/
+  reelseek search "a dog catches a frisbee" --library lib/ --head head/
   reelseek head show head/
 
-A checkpoint of the X-Pool authors' code holds a head and a whole fine-tuned CLIP; the head is what is taken.  It is of
-use only for embeddings of that CLIP: --library names a library that was indexed with it, --query-space and
---token-space the spaces themselves.
+A checkpoint of the X-Pool authors' code holds a head and a whole fine-tuned CLIP.  The head is of use only for
+embeddings of that CLIP, which --tower makes a model of, for the pack openclip.  Else --library names a library that was
+indexed with it, or --query-space and --token-space the spaces themselves.
 """
 
 import argparse
@@ -21,6 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="the checkpoint, or the head's folder")
     parser.add_argument("--from", dest="source", choices=("xpool",), default="xpool", help="whose checkpoint it is")
     parser.add_argument("--out", metavar="FOLDER", help="where the imported head goes")
+    parser.add_argument(
+        "--tower", metavar="FOLDER", help="where the checkpoint's own CLIP goes, as a model to index with"
+    )
     parser.add_argument("--library", metavar="LIBRARY", help="takes the names of both spaces from here")
     parser.add_argument("--query-space", default="", metavar="SIDE", help="what encodes its texts: NAME:DIGEST")
     parser.add_argument("--token-space", default="", metavar="SPACE", help="id of the space of its frames")
@@ -75,6 +80,12 @@ def _spaces(args: argparse.Namespace) -> tuple[str, str]:
     from retriever.settings import Settings
     from retriever.types import Modality
 
+    if args.tower:
+        from api.towers import split_off
+
+        files = split_off(Path(args.path), Path(args.tower))
+        made = parts.ANYWHERE.build("openclip", str(files.folder), "").space
+        return made.query_side, made.id
     if args.library:
         store = parts.store(Settings().store, Path(args.library), create=False)
         try:
@@ -85,8 +96,8 @@ def _spaces(args: argparse.Namespace) -> tuple[str, str]:
         return args.query_space or found.query_side, found.id
     if not args.query_space or not args.token_space:
         raise BadSettings(
-            "head import has to know whose embeddings the head is for: name a --library that has them, "
-            "or both --query-space and --token-space"
+            "head import has to know whose embeddings the head is for: make a model of the checkpoint's own CLIP with "
+            "--tower, name a --library that has them, or both --query-space and --token-space"
         )
     return args.query_space, args.token_space
 

@@ -2,6 +2,7 @@
 
   reelseek index clips/ --library lib/
   reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
+  reelseek index clips/ --pack openclip --model ViT-B-32:laion2b_s34b_b79k --library better/
   reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
                                                   # "collection": …}, paths from where the manifest lies
 
@@ -19,6 +20,8 @@ from api.terminal import say
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
     _common.settings_arguments(parser, "library", "pack", "jobs", "store")
+    models = parser.add_argument_group("models of the pack openclip (`reelseek models` lists and brings them)")
+    _common.settings_arguments(models, *_common.TOWERS)
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
     said.add_argument("--title", default="", help="title")
     said.add_argument("--tag", action="append", default=[], metavar="TAG", help="tag; again for more")
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = _common.settings(args)
     with (
-        Library.open(chosen.library, store=chosen.store) as library,
+        Library.open(chosen.library, store=chosen.store, towers=_common.towers(chosen)) as library,
         progress.watching() as watch,
     ):
         summary = library.index(

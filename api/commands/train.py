@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = training.told(
             store,
-            training.asking(store),
+            parts.asking(store, _common.towers(chosen)),
             Path(args.manifest),
             audio=options.family == "tefal",
             wanted=args.space,

@@ -94,4 +94,4 @@ def library() -> tuple[Store, EncodeSentences]:
         vectors = SegmentVectors(means, np.arange(EVENTS, dtype=np.int32))
         media = Media(name, (f"{name}.mp4",), MediaKind.VIDEO, EVENTS * SECONDS, recipe="toy")
         store.add(Entry(media, cuts, {SPACE.id: SPACE}, {SPACE.id: found}, {SPACE.id: vectors}))
-    return store, encode
+    return store, lambda sentences, side: encode(sentences)

@@ -79,16 +79,16 @@ def test_a_bug_in_a_plugin_is_not_taken_for_a_missing_one(shelf):
 
 def test_questions_are_encoded_by_the_weights_that_the_library_was_made_with(shelf):
     side = f"minilm:{fakes.HashingSentences.digest[: parts.DIGEST_LETTERS]}"
-    assert parts.query_side(side).dimension == fakes.DIMENSION
+    assert parts.query_side(side, Recipe("offline")).dimension == fakes.DIMENSION
     with pytest.raises(SpaceMismatch, match=r"need minilm:000000000000.*index again into another --library"):
-        parts.query_side("minilm:000000000000")
+        parts.query_side("minilm:000000000000", Recipe("offline"))
 
 
 def test_the_sentence_encoder_is_loaded_when_the_first_question_comes(shelf):
     shelf["minilm"] = _raising(MissingWeights("minilm needs x"))
-    encode = parts.asking(memory.build(), Recipe("offline"))
+    encode = parts.asking(memory.build())
     with pytest.raises(MissingWeights):
-        encode(["a parrot"])
+        encode(["a parrot"], "")
 
 
 def test_decoders_leave_room_for_encoders():

@@ -210,7 +210,7 @@ def test_what_a_machine_lacks_is_told_and_shown_with_each_media(no_weights, medi
     whole = parts.encoders
     reason = "whisper needs faster_whisper: pip install 'reelseek[whisper]'"
     monkeypatch.setattr(
-        parts, "encoders", lambda recipe: replace(whole(recipe), speech={}, missing={Modality.SPEECH: reason})
+        parts, "encoders", lambda *given: replace(whole(*given), speech={}, missing={Modality.SPEECH: reason})
     )
     code, _, err = call(capsys, "index", str(media))
     assert code == exits.OK

@@ -112,8 +112,8 @@ def test_shuffling_moves_whatever_looks_at_positions():
     with made.store.snapshot() as snapshot:
         tokens = {space: snapshot.tokens(snapshot.numbers(), space)}
     for reranker, moves in ((blind, False), (looking, True)):
-        plain = Looking(reranker).look(view, tokens, {})[space]
-        shuffled = evaluation.Shuffled(reranker).look(view, tokens, {})[space]
+        plain = Looking(reranker).look({space: view}, tokens, {})[space]
+        shuffled = evaluation.Shuffled(reranker).look({space: view}, tokens, {})[space]
         assert np.array_equal(plain[0], shuffled[0]) is not moves
         np.testing.assert_array_equal(plain[1], shuffled[1])  # relevance comes back to its token
 

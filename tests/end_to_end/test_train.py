@@ -220,13 +220,22 @@ def test_an_imported_head_has_to_know_its_spaces(kept, tmp_path, capsys):
     assert main(["head", "import", "model.pth", "--out", str(tmp_path / "head")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("name a --library that has them, or both --query-space and --token-space")
+    assert "--tower" in line
 
 
 def test_an_imported_head_takes_the_spaces_of_a_library_and_searches_it(kept, tmp_path, capsys):
     import torch
 
     torch.save({"state_dict": pools.published(Block.identity(16))}, tmp_path / "model_best.pth")
-    words = ["head", "import", "--from", "xpool", str(tmp_path / "model_best.pth"), "--library", str(kept.parent / "lib")]
+    words = [
+        "head",
+        "import",
+        "--from",
+        "xpool",
+        str(tmp_path / "model_best.pth"),
+        "--library",
+        str(kept.parent / "lib"),
+    ]
     assert main([*words, "--out", str(tmp_path / "head")]) == 0
     head = Head.load(tmp_path / "head")
     assert (head.query_space, head.token_spaces) == (ASKED, (SEEN.id,))

@@ -29,7 +29,7 @@ def named(snapshot: Snapshot, numbers: np.ndarray) -> set[tuple[str, float]]:
 
 
 def question(count: int = 40) -> Question:
-    return Question(directions(count, seed=3), [WordQuery(("fox",))] * count)
+    return Question({SEEN.query_side: directions(count, seed=3)}, [WordQuery(("fox",))] * count)
 
 
 def test_a_small_library_stands_for_itself() -> None:
@@ -55,10 +55,10 @@ def test_a_rare_space_gets_its_scale_from_where_it_is() -> None:
     deaf = [entry(f"clip{number}", segments=10, spaces=(SEEN,), lines=()) for number in range(78)]
     heard = [entry(f"zz{number}", segments=10, lines=()) for number in range(2)]
     asked = question()
-    chance = Chance.of(asked.rows)
+    chances = dict.fromkeys((SEEN.id, HEARD.id), Chance.of(asked.rows[SEEN.query_side]))
     with library([*deaf, *heard]).snapshot() as snapshot:
         rare = [source.space for source in sources(snapshot)].index(HEARD.id)
-        seen, first = measure(snapshot, Looking(maxsim.build()), asked, chance)
+        seen, first = measure(snapshot, Looking(maxsim.build()), asked, chances)
         assert seen[rare].spread == pytest.approx(0.2, abs=0.1)  # of the best of a few random rows of 16 numbers
         assert first[rare].middle > 0.1
 
@@ -72,5 +72,5 @@ def test_sources_are_the_spaces_and_the_words() -> None:
 
 def test_few_questions_are_spread_over_all() -> None:
     few = question(1000).few()
-    assert len(few.rows) == len(few.words) == 128
-    assert len(question(5).few().rows) == 5
+    assert len(few.rows[SEEN.query_side]) == len(few.words) == 128
+    assert len(question(5).few().rows[SEEN.query_side]) == 5

@@ -31,7 +31,8 @@ def library(*spaces: object) -> memory.MemoryStore:
 
 def looked(looking: Looking, snapshot: Snapshot) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     numbers = snapshot.numbers()
-    return looking.look(VIEW, {space: snapshot.tokens(numbers, space) for space in snapshot.spaces}, {})
+    tokens = {space: snapshot.tokens(numbers, space) for space in snapshot.spaces}
+    return looking.look(dict.fromkeys(tokens, VIEW), tokens, {})
 
 
 @pytest.mark.parametrize("head", [XPOOL, TEFAL, replace(XPOOL, query_space="")], ids=["xpool", "tefal", "any texts"])
@@ -50,7 +51,7 @@ def test_a_head_of_these_spaces_is_let_in(head: Head) -> None:
     ],
 )
 def test_a_head_of_other_spaces_is_refused_before_anything_is_asked(head: Head, said: str) -> None:
-    def encode(sentences: object) -> Matrix:
+    def encode(sentences: object, side: str) -> Matrix:
         raise AssertionError("nothing may be encoded for a head that does not fit")
 
     looking, store = Looking(MaxSim(), TextPool(head)), library()

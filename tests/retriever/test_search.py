@@ -1,16 +1,20 @@
 """A sentence becomes moments: the whole way, over small made-up libraries whose truth is known."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from retriever import calibration, search
-from retriever.errors import QueryError
+from retriever.adapters import Adapter
+from retriever.errors import QueryError, SpaceMismatch
+from retriever.looking import Looking
 from retriever.ports import Store
 from retriever.query import parse
 from retriever.registry import Registry
@@ -40,6 +44,7 @@ SEEN = Space("seen→words", Modality.VISION, DIMENSION, "seen:1", "words:1", "1
 HEARD = Space("heard→words", Modality.SOUND, DIMENSION, "heard:1", "words:1", "1")
 SAID = Space("said→words", Modality.SPEECH, DIMENSION, "said:1", "words:1", "1")
 Scenes = Sequence[tuple[float, str]]  # seconds, and what is there
+T = TypeVar("T", Tokens, SegmentVectors)
 
 
 def unit(rows: np.ndarray) -> Matrix:
@@ -57,7 +62,7 @@ class Words:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, sentences: Sequence[str]) -> Matrix:
+    def __call__(self, sentences: Sequence[str], side: str = "") -> Matrix:
         self.calls += 1
         return np.stack([unit(sum(map(word, re.findall(r"\w+", line.lower())))) for line in sentences])
 
@@ -376,3 +381,56 @@ def test_old_states_are_forgotten(tmp_path: Path) -> None:
         searcher.search("parrot")
     assert len(list(tmp_path.glob("calibration-*.npz"))) == 4
     assert len(list(tmp_path.glob("background-*.npz"))) == 1
+
+
+# -------------------------------------------------------------------------------------------------- several query sides
+
+
+def test_every_space_is_asked_by_its_own_encoder() -> None:
+    """What is seen has a tower of its own, of another width; what is heard and said is asked in sentences."""
+    wide = replace(SEEN, dimension=2 * DIMENSION, query_side="tower:1")
+    asked: list[str] = []
+
+    def encode(sentences: Sequence[str], side: str) -> Matrix:
+        asked.append(side)
+        rows = Words()(sentences)
+        return _mirrored(rows) if side == wide.query_side else rows
+
+    def widened(entry: Entry) -> Entry:
+        def moved(parts: Mapping[str, T]) -> dict[str, T]:
+            return {
+                wide.id if key == SEEN.id else key: replace(one, rows=_mirrored(one.rows)) if key == SEEN.id else one
+                for key, one in parts.items()
+            }
+
+        spaces = {
+            wide.id if key == SEEN.id else key: wide if key == SEEN.id else one for key, one in entry.spaces.items()
+        }
+        return replace(entry, spaces=spaces, tokens=moved(entry.tokens), vectors=moved(entry.vectors))
+
+    searcher = Searcher(library([widened(entry) for entry in ZOO]), encode)
+    assert keys(all_of(searcher, "parrot branch"))[0] == "parrot"
+    assert keys(all_of(searcher, "piano concert"))[0] == "concert"
+    assert keys(all_of(searcher, "the budget is gone"))[0] == "talk"
+    assert set(asked) == {SAID.query_side, wide.query_side}
+
+
+def _mirrored(rows: np.ndarray) -> Matrix:
+    return unit(np.concatenate([-rows, rows], axis=1))
+
+
+def test_an_adapter_moves_the_questions_of_its_own_side_alone() -> None:
+    turned = np.roll(np.eye(DIMENSION, dtype=np.float32), 1, axis=0) - np.eye(DIMENSION, dtype=np.float32)
+    adapter = Adapter("tower:1", turned, np.zeros(DIMENSION, np.float32))
+    looking = Looking(Registry("retriever.rerankers").load("maxsim").build(), adapter=adapter)
+    views = Words()(["parrot"])
+    np.testing.assert_array_equal(looking.asked(views, "words:1"), views)
+    assert not np.allclose(looking.asked(views, "tower:1"), views)
+
+
+def test_an_adapter_of_no_side_of_the_library_is_refused() -> None:
+    looking = Looking(
+        Registry("retriever.rerankers").load("maxsim").build(), adapter=Adapter.identity("elsewhere:1", DIMENSION)
+    )
+    with pytest.raises(SpaceMismatch, match="trained on texts of elsewhere:1"):
+        Searcher(library(), Words(), looking).search("parrot")

@@ -1,0 +1,208 @@
+"""Sounds and sentences in one space: any CLAP model of transformers, fused or not.
+
+    clap = build("hf-hub:laion/clap-htsat-unfused")     # pulled before with `reelseek models pull`
+    clap.encode_sound(sound); clap.texts.encode(["a barking dog"])
+
+A token every 2 s of the media's own clock, so the same sound gives the same tokens wherever the stretch that is encoded
+begins.  A token stands for its 2 s, and is heard in a window of 10 s around them: a shorter hop than the window, since
+segments may be of 2 s, and each has a token then.  What is absent from a window, at the media's two ends, is filled as
+the model fills short sounds.
+"""
+
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import _clap
+from encoders._clap import Tokenize, Tower
+from encoders._converted import Run, converted
+from encoders._devices import Batches, device_of, dtype_of, ready, sent
+from encoders._models import locate
+from encoders._texts import Texts, unit
+from retriever.errors import DeviceError
+from retriever.types import Floats, Matrix, Modality, Part, Sound, Space, Text, Tokens, Vector
+
+MODALITY = Modality.SOUND
+KIND = "sounds and texts"
+NAME = "clap"
+HOP = 2  # seconds from token to token
+STREAM = 64  # windows that are cut from a sound at a time: 123 MB
+
+
+class Towers:
+    """Both towers of a model on one device, read at the first use."""
+
+    def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype) -> None:
+        self.tower = tower
+        self.device = device
+        self.dtype = dtype
+        self.own = torch.float32 if device.type == "cpu" else dtype  # of the torch modules
+        self.batches = Batches(device)
+        self._lock = Lock()
+        self._model: torch.nn.Module | None = None
+        self._hearing: Run | None = None
+        self._tokenize: Tokenize | None = None
+
+    def hear(self, windows: Floats) -> Matrix:
+        """Windows `(N, samples)` as rows `(N, D)`, of the length that the network gives them."""
+        hearing, ear = self._ears(), self.tower.ear
+        rows = self.batches.run(len(windows), lambda few: hearing(ear.features(windows[few], self.device).to(self.own)))
+        return self._finite(rows)
+
+    def read(self, sentences: list[str]) -> Matrix:
+        """Sentences as rows `(N, D)`."""
+        model, tokenize = self._language()
+        said = tokenize(sentences)
+        tokens, mask = said["input_ids"].numpy(), said["attention_mask"].numpy()
+
+        def forward(few: slice) -> torch.Tensor:
+            spoken = model.text_model(
+                input_ids=sent(tokens[few], self.device), attention_mask=sent(mask[few], self.device)
+            )
+            rows: torch.Tensor = model.text_projection(spoken.pooler_output)
+            return rows
+
+        return self._finite(self.batches.run(len(tokens), forward))
+
+    def _finite(self, rows: Matrix) -> Matrix:
+        if not np.isfinite(rows).all():
+            raise DeviceError(
+                f"{self.tower.files.name} overflows in {self.dtype}: take --precision bf16 or fp32, or other weights"
+            )
+        return rows
+
+    def _language(self) -> tuple[Any, Tokenize]:
+        with self._lock:
+            if self._tokenize is None:
+                self._tokenize = _clap.tokenizer(self.tower)
+            return self._loaded(), self._tokenize
+
+    def _ears(self) -> Run:
+        with self._lock:
+            if self._hearing is None:
+                model: Any = self._loaded()
+                self._hearing = hearing = _Hearing(model, fused=self.tower.ear.fused)
+                if self.device.type == "cpu":
+                    self._hearing = converted(hearing, self.tower.ear.shape, self.dtype)
+                if self._hearing is not hearing:
+                    model.audio_model = None  # OpenVINO has its own copy of these weights
+            return self._hearing
+
+    def _loaded(self) -> torch.nn.Module:
+        if self._model is None:
+            self._model = ready(_clap.network(self.tower), self.device, self.own)
+        return self._model
+
+
+class _Hearing(torch.nn.Module):
+    """`get_audio_features` before it normalises.
+
+    A fused model is told that each sound is longer than its window, as the library tells it of a sound that comes
+    alone: in a batch it draws one by lot.
+    """
+
+    def __init__(self, model: Any, *, fused: bool) -> None:
+        super().__init__()
+        self.tower, self.projection = model.audio_model.audio_encoder, model.audio_projection
+        self.fused = fused
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        longer = torch.ones(features.shape[0], 1, dtype=torch.bool, device=features.device) if self.fused else None
+        heard = self.tower(features, is_longer=longer)
+        rows: torch.Tensor = self.projection(heard.pooler_output)
+        return rows
+
+
+class Clap:
+    """A `SoundEncoder`, and `texts` of the same space.  Both know who they are before any weight is read."""
+
+    modality = MODALITY
+
+    def __init__(self, towers: Towers) -> None:
+        tower = towers.tower
+        self._towers = towers
+        self.texts = Texts(NAME, tower.digest, tower.dimension, towers.read)
+        self.rate = tower.ear.rate
+        self.margin = tower.ear.length / 2 / self.rate
+        self._hop = HOP * self.rate
+        self.space = Space(
+            name=NAME,
+            modality=self.modality,
+            dimension=tower.dimension,
+            media_side=f"{NAME}:{tower.digest[:12]}",
+            query_side=f"{NAME}:{tower.digest[:12]}",
+            preprocessing=f"{HOP}s-{tower.ear}",
+        )
+
+    def encode_query(self, part: Part) -> Vector | None:
+        """A text through the text tower; a sound as the mean of windows side by side; of pictures nothing is known.
+
+        Raises:
+            ValueError: a sound of another rate.
+        """
+        if isinstance(part, Text):
+            sentence: Vector = self.texts.encode([part.text])[0]
+            return sentence
+        if isinstance(part, Sound) and len(part.samples):
+            self._check(part)
+            length = self._towers.tower.ear.length
+            starts = np.minimum(np.arange(0, len(part.samples), length), max(0, len(part.samples) - length))
+            mean = unit(self._heard(part.samples, starts, starts + length))[0].mean(axis=0, keepdims=True)
+            whole: Vector = unit(mean)[0][0]
+            return whole
+        return None
+
+    def encode_sound(self, sound: Sound) -> Tokens:
+        """Tokens over all of `sound`; each hears as much around its span as there is.
+
+        Raises:
+            ValueError: a sound of another rate.
+        """
+        self._check(sound)
+        if not len(sound.samples):
+            return Tokens.none(self.space.dimension)
+        begin = round(sound.start * self.rate)
+        end = begin + len(sound.samples)
+        numbers = np.arange(begin // self._hop, -(-end // self._hop))
+        starts = numbers * self._hop + (self._hop - self._towers.tower.ear.length) // 2 - begin
+        rows, norms = unit(self._heard(sound.samples, starts, starts + self._towers.tower.ear.length))
+        spans = np.stack([numbers * self._hop, (numbers + 1) * self._hop], axis=1) / self.rate
+        return Tokens(rows, np.clip(spans, sound.start, sound.start + sound.length), norms)
+
+    def _heard(self, samples: Floats, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Matrix:
+        """Rows `(N, D)` of these stretches, few of which are copied at a time."""
+        return np.concatenate([self._towers.hear(windows) for windows in self._windows(samples, starts, ends)])
+
+    def _windows(self, samples: Floats, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[Floats]:
+        filled = self._towers.tower.ear.filled
+        for first in range(0, len(starts), STREAM):
+            few = slice(first, first + STREAM)
+            yield np.stack(
+                [
+                    filled(samples[max(0, start) : end].astype(np.float32))
+                    for start, end in zip(starts[few], ends[few], strict=True)
+                ]
+            )
+
+    def _check(self, sound: Sound) -> None:
+        if sound.rate != self.rate:
+            raise ValueError(f"{NAME} hears {self.rate} samples a second, got {sound.rate}")
+
+
+def build(model: str, checkpoint: str = "", *, device: str = "auto", precision: str = "auto") -> Clap:
+    """The encoder of sounds and sentences.
+
+    Args:
+        model, checkpoint: see `encoders._models.locate`; the checkpoint may be one of laion_clap.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+
+    Raises:
+        UnknownModel, MissingWeights, AlteredWeights, WrongCheckpoint, DeviceError: as their names say.
+    """
+    place = device_of(device)
+    return Clap(Towers(_clap.tower(locate("clap", model, checkpoint)), place, dtype_of(precision, place)))

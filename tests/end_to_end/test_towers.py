@@ -1,0 +1,217 @@
+"""The pack openclip through the command line: towers that are trained on the spot, a real store, a real search."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import clips
+import fakes
+import numpy as np
+import open_clip
+import pytest
+import torch
+import towers
+from documents import printed_by
+from safetensors.torch import save_file
+
+from api import parts
+from api.main import main
+
+COLOURS = {name: value for name, value in fakes.COLOURS.items() if name in ("red", "green", "blue", "yellow")}
+SAID = ("{}", "a {} picture", "something {}", "all of it is {}")
+STEPS = 150
+CONFIG = {**towers.CLIP, "text_cfg": {**towers.CLIP["text_cfg"], "width": 32}}
+"""Wide enough to tell red from yellow."""
+
+
+@pytest.fixture(scope="session")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tower of open_clip that has learnt what four colours are called."""
+    folder = tmp_path_factory.mktemp("towers") / "colours"
+    model = towers.openclip_folder(folder, CONFIG)
+    tokenize = open_clip.tokenizer.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
+    draw = np.random.default_rng(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so little is not worth waking others for
+    model.train()
+    model.token_embedding.requires_grad_(False)  # 49,408 words as they were drawn will do, and are most of the work
+    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=2e-3)
+    names = list(COLOURS)
+    for _ in range(STEPS):
+        shade = draw.uniform(0.5, 1, (len(names), 1)) * np.array([COLOURS[name] for name in names]) / 255
+        pixels = shade[:, :, None, None] + draw.normal(0, 0.05, (len(names), 3, 32, 32))
+        pictures = torch.tensor((pixels.clip(0, 1) - 0.5) / 0.5, dtype=torch.float32)
+        texts = tokenize([str(draw.choice(SAID)).format(name) for name in names])
+        seen, read = model.encode_image(pictures, normalize=True), model.encode_text(texts, normalize=True)
+        logits, right = 15 * seen @ read.T, torch.arange(len(names))
+        loss = torch.nn.functional.cross_entropy(logits, right) + torch.nn.functional.cross_entropy(logits.T, right)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.set_num_threads(threads)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLAP that has learnt nothing: sounds and texts have another width and another query side than pictures."""
+    folder = tmp_path_factory.mktemp("towers") / "ears"
+    towers.clap_folder(folder)
+    return folder
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Films of two colours each, and a tone; sentences and recognizers need no weights."""
+    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
+    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
+    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
+    shelf = SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
+    monkeypatch.setattr(parts, "RECOGNIZERS", shelf)
+    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "films"
+    folder.mkdir()
+    clips.film(folder / "first.mp4", ["red", "blue"])
+    clips.film(folder / "second.mp4", ["green"])
+    clips.film(folder / "third.mp4", ["yellow", "green"])
+    clips.tone(folder / "tone.wav", [False, True])
+    return folder
+
+
+def indexed(films: Path, *words: str) -> int:
+    return main(["index", str(films), "--pack", "openclip", *words])
+
+
+def test_what_a_tower_has_learnt_is_found_at_its_time(films, tower, ears, capsys):
+    assert indexed(films, "--model", str(tower), "--sound-model", str(ears)) == 0
+    capsys.readouterr()
+    stats = printed_by("stats", capsys=capsys)
+    assert {space["name"] for space in stats["spaces"]} >= {"openclip", "clap"}
+    assert {space["dimension"] for space in stats["spaces"]} == {24, fakes.DIMENSION}
+    for asked, name, start in (("something blue", "first.mp4", 1), ("all of it is yellow", "third.mp4", 0)):
+        found = printed_by("search", asked, "--min-confidence", "0", capsys=capsys)["moments"][0]
+        assert found["media"]["path"].endswith(name)
+        assert abs(found["start_s"] - 2 * start) < 0.6
+        assert found["evidence"][0]["modality"] == "vision"
+
+
+def test_indexing_again_from_elsewhere_is_the_same_recipe(films, tower, tmp_path, capsys):
+    assert indexed(films, "--model", str(tower)) == 0
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in tower.iterdir():
+        (moved / file.name).write_bytes(file.read_bytes())
+    capsys.readouterr()
+    document = printed_by("index", str(films), "--pack", "openclip", "--model", str(moved), capsys=capsys)
+    assert document["indexed"] == []
+    assert document["unchanged"] == 4
+
+
+def test_without_a_model_of_sounds_the_bridge_listens(films, tower, monkeypatch, capsys):
+    whole = parts.ENCODERS
+    loaded = SimpleNamespace(
+        load=lambda name: (
+            SimpleNamespace(build=lambda sentences: fakes.Loudness()) if name == "soundevents" else whole.load(name)
+        )
+    )
+    monkeypatch.setattr(parts, "ENCODERS", loaded)
+    assert indexed(films, "--model", str(tower)) == 0
+    capsys.readouterr()
+    stats = printed_by("stats", capsys=capsys)
+    assert {"openclip", "loudness→hashing"} <= {space["name"] for space in stats["spaces"]}
+
+
+def test_a_checkpoint_of_ones_own_is_searched_with_after_it_was_moved(films, tower, tmp_path, monkeypatch, capsys):
+    mine, other = tmp_path / "mine.safetensors", tmp_path / "other.safetensors"
+    mine.write_bytes((tower / "open_clip_model.safetensors").read_bytes())
+    assert indexed(films, "--model", str(tower), "--checkpoint", str(mine)) == 0
+    mine.rename(other)
+    parts._tower.cache_clear()
+    capsys.readouterr()
+    assert main(["search", "something blue"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine.safetensors" in line
+    monkeypatch.setenv("REELSEEK_CHECKPOINT", str(other))
+    found = printed_by("search", "something blue", "--min-confidence", "0", capsys=capsys)
+    assert found["moments"][0]["media"]["path"].endswith("first.mp4")
+
+
+def test_other_weights_are_refused_when_indexing_and_when_asking(films, tower, tmp_path, monkeypatch, capsys):
+    assert indexed(films, "--model", str(tower)) == 0
+    towers.openclip_folder(tmp_path / "untrained", towers.CLIP)
+    capsys.readouterr()
+    assert indexed(films, "--model", str(tmp_path / "untrained")) == 1
+    assert "index into another --library" in capsys.readouterr().err
+    monkeypatch.setenv("REELSEEK_MODEL", str(tmp_path / "untrained"))
+    assert main(["search", "something blue"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "this library's questions need openclip:" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--pack", "openclip"], 2, "wants a model: --model NAME:TAG"),
+        (["--model", "ViT-B-32:openai"], 2, "pack 'offline' has no vision model to choose: take --pack openclip"),
+        (["--pack", "openclip", "--model", "ViT-B-33:openai"], 1, "ViT-B-32"),
+        (["--pack", "openclip", "--model", "ViT-B-32:openai"], 1, "reelseek models pull ViT-B-32:openai"),
+        (["--pack", "openclip", "--model", "nowhere/"], 1, "nowhere"),
+        (["--pack", "openclip", "--model", "x", "--device", "tpu"], 2, "auto, cpu, cuda, cuda:N or mps"),
+        (["--pack", "openclip", "--model", "x", "--precision", "int4"], 2, "auto or fp32 or bf16 or fp16"),
+    ],
+)
+def test_a_wrong_choice_is_one_line_with_the_way_out(films, monkeypatch, tmp_path, capsys, words, code, said):
+    monkeypatch.setenv("REELSEEK_CACHE", str(tmp_path / "cache"))
+    assert main(["index", str(films), *words]) == code
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "lib" / "tokens").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA device: there is one")
+def test_a_gpu_that_is_not_there_is_refused(films, tower, capsys):
+    assert indexed(films, "--model", str(tower), "--device", "cuda") == 1
+    assert "take --device cpu or auto" in capsys.readouterr().err
+
+
+def test_an_authors_checkpoint_becomes_a_tower_and_a_head(films, tmp_path, capsys):
+    import pools
+    from transformers import CLIPConfig, CLIPModel
+
+    from retriever.heads import Block
+
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config={
+            "vocab_size": 49408,
+            "hidden_size": 64,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 1,
+            "max_position_embeddings": 16,
+            "eos_token_id": 49407,
+        },
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 1,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        projection_dim=16,
+    )
+    own = {f"clip.{name}": value for name, value in CLIPModel(config).state_dict().items()}
+    torch.save({"state_dict": pools.published(Block.identity(16)) | own}, tmp_path / "model_best.pth")
+    words = ["head", "import", "model_best.pth", "--tower", "tower", "--out", "head", "--json"]
+    assert main(words) == 0
+    head = json.loads(capsys.readouterr().out)
+    assert indexed(films, "--model", "tower") == 0
+    capsys.readouterr()
+    stats = printed_by("stats", capsys=capsys)
+    assert head["token_spaces"][0] in {space["id"] for space in stats["spaces"]}
+    found = printed_by("search", "something blue", "--min-confidence", "0", "--head", "head", capsys=capsys)
+    assert found["moments"]
