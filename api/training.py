@@ -162,17 +162,17 @@ def told(
         padded[0],
         padded[1] if audio else None,
         _numbered([key for key, _ in places]),
+        comparable=len({one.query_side for one in spaces}) == 1,
         groups=_groups(manifest, kept, [key for key, _ in places]),
     )
-    sides = {one.query_side for one in spaces}
-    if len(sides) > 1:
-        raise SpaceMismatch(f"frames and sounds are asked by {' and '.join(sorted(sides))}: a head needs one of them")
     if texts.shape[1] != spaces[0].dimension:
         raise SpaceMismatch(
             f"texts have {texts.shape[1]} numbers and {spaces[0].name} has {spaces[0].dimension}: "
             "a head needs frames in the space of texts"
         )
-    return Told(pairs, sides.pop(), tuple(one.id for one in spaces), unknown, unseen, tuple(key for key, _ in places))
+    return Told(
+        pairs, spaces[0].query_side, tuple(one.id for one in spaces), unknown, unseen, tuple(key for key, _ in places)
+    )
 
 
 def _check(wanted: Sequence[str], spaces: Mapping[str, Space]) -> None:

@@ -71,11 +71,13 @@ class Looking:
         }
         if self.head and tokens.keys() >= set(self.head.head.token_spaces):
             spaces = self.head.head.token_spaces
-            scores, relevance = self.head.rerank_together(views[spaces[0]], [tokens[space] for space in spaces])
-            for space, each in zip(spaces, relevance, strict=True):
-                there = np.diff(tokens[space].offsets) > 0
-                unsaid = np.where(np.isneginf(scores), np.float32(np.nan), scores)
-                looks[space] = np.where(there, unsaid, np.float32(-np.inf)), each
+            scores = self.head.together(views[spaces[0]], [tokens[space] for space in spaces])
+            unsaid = np.where(np.isneginf(scores), np.float32(np.nan), scores)
+            for space in spaces:
+                own = tokens[space]
+                there = np.diff(own.offsets) > 0
+                near = kernels.cosines(own.rows, views[space])  # asked by its own side, which may be another
+                looks[space] = np.where(there, unsaid, np.float32(-np.inf)), near
         return {space: _said(*look, tokens[space], named.get(space)) for space, look in looks.items()}
 
     def levels(self, chances: Mapping[str, "Chance"], tokens: Mapping[str, RaggedTokens]) -> Looks:
@@ -91,11 +93,13 @@ class Looking:
         total = {space: np.zeros(len(own.offsets) - 1, np.float32) for space, own in ours.items()}
         if not ours or self.head is None:
             return total
-        chance = chances[self.head.head.token_spaces[0]]
+        first = self.head.head.token_spaces[0]
+        chance = chances[first]
         for centre, weight in zip(chance.centres, chance.weights.tolist(), strict=True):
             length = np.linalg.norm(centre) or 1.0
             view = (centre / length).astype(np.float32)
-            for space, (scores, _) in self.look(dict.fromkeys(ours, view), ours, {}).items():
+            views = {space: np.zeros(own.rows.shape[1], np.float32) for space, own in ours.items()}
+            for space, (scores, _) in self.look(views | {first: view}, ours, {}).items():
                 total[space] += np.float32(weight * length) * np.where(np.isfinite(scores), scores, np.float32(0))
         return total
 

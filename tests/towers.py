@@ -77,6 +77,15 @@ HUGGING: dict[str, Any] = {
 }
 """With a text tower from transformers, as the xlm-roberta models have."""
 
+COCA: dict[str, Any] = {
+    "embed_dim": 24,
+    "custom_text": True,
+    "vision_cfg": {**CLIP["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "text_cfg": {**CLIP["text_cfg"], "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
+}
+"""Laid out as coca_ViT-B-32 is: its captions are not asked for."""
+
 PIXELS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
 
 
@@ -99,7 +108,8 @@ def openclip_model(config: dict[str, Any], folder: Path | None = None) -> torch.
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"] |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-    model: torch.nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    kind = open_clip.CLIP if not custom else open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    model: torch.nn.Module = kind(**config)
     return model.eval()
 
 

@@ -28,7 +28,7 @@ from retriever import kernels
 from retriever.errors import HeadError
 from retriever.heads import Block, Head
 from retriever.rerankers._pooled import PooledFirst
-from retriever.rerankers._ragged import Ragged, singles
+from retriever.rerankers._ragged import Ragged
 from retriever.types import Floats, Matrix, RaggedTokens, Vector
 
 if TYPE_CHECKING:
@@ -91,20 +91,18 @@ class TextPool:
         return self._folded.many(text, prepared)
 
     def rerank(self, view: Vector, tokens: RaggedTokens) -> tuple[Floats, Floats]:
-        """Scores `(S,)` a segment, -inf without tokens; relevance `(N,)` a token: of the first of the head's spaces."""
-        scores, (relevance,) = self.rerank_together(view, [tokens])
-        return scores, relevance
+        """Scores `(S,)` a segment, -inf without tokens, and the cosine `(N,)` of each token with the text: of the first
+        of the head's spaces.
 
-    def rerank_together(self, view: Vector, tokens: Sequence[RaggedTokens]) -> tuple[Floats, list[Floats]]:
-        """Scores `(S,)` a segment, -inf without frames, and for each space the relevance `(N,)` of its tokens; the
-        head's spaces in its order, all of the same segments.
-
-        Relevance is the cosine of token and text.  Attention would not do: it sums to one in each segment, so that the
-        tokens of a poor segment get as much of it as those of a good one, and moments are cut across segments.
+        Attention would be no relevance: it sums to one in each segment, so that the tokens of a poor segment get as
+        much of it as those of a good one, and moments are cut across segments.
         """
+        return self.together(view, [tokens]), kernels.cosines(tokens.rows, view)
+
+    def together(self, view: Vector, tokens: Sequence[RaggedTokens]) -> Floats:
+        """Scores `(S,)` a segment, -inf without frames: the head's spaces in its order, all of the same segments."""
         (view,) = self._texts(view[None])
-        scores = self._pooled.scores(view, *self._ragged(tokens))
-        return scores, [self._relevance(place, view, own) for place, own in enumerate(tokens)]
+        return self._pooled.scores(view, *self._ragged(tokens))
 
     @cached_property
     def _pooled(self) -> PooledFirst:
@@ -115,13 +113,6 @@ class TextPool:
         from retriever.rerankers._folding import Folded  # brings numba, a second that an ordinary search need not wait
 
         return Folded(self.head)
-
-    def _relevance(self, place: int, view: Vector, tokens: RaggedTokens) -> Floats:
-        if place == 0 or self.head.audio_map is None or self.head.audio_dimension == self.head.dimension:
-            return kernels.cosines(tokens.rows, view)
-        weight, bias = self.head.audio_map
-        mapped = singles(tokens.rows) * tokens.norms[:, None] @ weight.T + bias
-        return np.asarray(mapped @ view / np.maximum(np.linalg.norm(mapped, axis=1), np.float32(1e-12)), np.float32)
 
     def _texts(self, text: Matrix) -> Matrix:
         if text.ndim != 2 or text.shape[1] != self.head.dimension:

@@ -88,6 +88,8 @@ class Pairs:
     owners: Ids  # (V,): the media of each item
     also: Ids = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     """`(K, 2)`: numbers of `said`, and items that these words are true of too."""
+    comparable: bool = True
+    """Whether sounds are asked by the texts of `texts`; if not, their numbers mean nothing beside those."""
     groups: Ids | None = None
     """`(V,)`: which items must not be parted by a split, cuts of one film for example; None: those of one media."""
 
@@ -112,6 +114,7 @@ class Pairs:
         for array in (self.texts, self.said, self.items, self.owners, self.also, self.together, *tokens):
             summed.update(f"\x1e{array.shape}{array.dtype}".encode())
             summed.update(np.ascontiguousarray(array).data)
+        summed.update(b"\x1e1" if self.comparable else b"\x1e0")
         return summed.hexdigest()
 
     def only(self, captions: Ids) -> "Pairs":
@@ -126,6 +129,7 @@ class Pairs:
             self.audio.take(items) if self.audio else None,
             self.owners[items],
             np.stack([also[:, 0], np.searchsorted(items, also[:, 1])], axis=1),
+            self.comparable,
             self.together[items],
         )
 
@@ -151,8 +155,8 @@ class Pairs:
 
     def first_stage(self) -> list[Matrix]:
         """Mean vectors `(V, D)` of every space that texts can be compared with."""
-        spaces = [part for part in (self.frames, self.audio) if part is not None]
-        return [part.means() for part in spaces if part.rows.shape[2] == self.texts.shape[1]]
+        heard = [self.audio] if self.audio is not None and self.comparable else []
+        return [part.means() for part in (self.frames, *heard) if part.rows.shape[2] == self.texts.shape[1]]
 
 
 def split(pairs: Pairs, holdout: float, seed: int) -> tuple[Pairs, Pairs]:

@@ -151,7 +151,8 @@ class _Run:
         self.train, self.held = split(pairs, options.holdout, options.seed)
         self.digest = pairs.digest
         heard = pairs.audio.rows.shape[2] if pairs.audio is not None and options.family == "tefal" else None
-        self.model = TextPool.start(options.family, pairs.texts.shape[1], heard, options.seed).to(where)
+        mapped = not pairs.comparable
+        self.model = TextPool.start(options.family, pairs.texts.shape[1], heard, options.seed, mapped=mapped).to(where)
         self.batches = Batches(self.train, options.batch_size, options.hard, options.seed)
         self.held = self.held.only(_drawn(len(self.held), JUDGED, options.seed))
         self.data = Cached.of(self.train, where)

@@ -116,13 +116,22 @@ class Block(nn.Module):
 class TextPool(nn.Module):
     """X-Pool, or TEFAL with its second block, its gate and, where audio has another width, its map."""
 
-    def __init__(self, family: str, dimension: int, audio_dimension: int | None = None, *, gated: bool = True) -> None:
+    def __init__(
+        self,
+        family: str,
+        dimension: int,
+        audio_dimension: int | None = None,
+        *,
+        gated: bool = True,
+        mapped: bool = False,
+    ) -> None:
         super().__init__()
         self.family = family
         self.blocks = nn.ModuleList(Block(dimension) for _ in range(FAMILIES[family]))
         self.scale = nn.Parameter(torch.tensor(FIRST_SCALE))
         heard = dimension if audio_dimension is None else audio_dimension
-        self.audio_map = nn.Linear(heard, dimension) if family == "tefal" and heard != dimension else None
+        strange = mapped or heard != dimension
+        self.audio_map = nn.Linear(heard, dimension) if family == "tefal" and strange else None
         self.gate = nn.Linear(3 * dimension, 1) if family == "tefal" and gated else None
         if self.audio_map is not None:
             nn.init.orthogonal_(self.audio_map.weight)
@@ -131,12 +140,14 @@ class TextPool(nn.Module):
             self.set_gate(FIRST_GATE)
 
     @classmethod
-    def start(cls, family: str, dimension: int, audio_dimension: int | None = None, seed: int = 0) -> Self:
+    def start(
+        cls, family: str, dimension: int, audio_dimension: int | None = None, seed: int = 0, *, mapped: bool = False
+    ) -> Self:
         """As training begins: all of it the identity, what is heard loud, and a gate that is nearly shut.  Only an
         audio map is drawn."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = cls(family, dimension, audio_dimension)
+            made = cls(family, dimension, audio_dimension, mapped=mapped)
         for block in made.blocks[1:]:
             assert isinstance(block, Block)
             nn.init.constant_(block.ln3.weight, LOUD)
@@ -145,7 +156,8 @@ class TextPool(nn.Module):
     @classmethod
     def of(cls, head: Head) -> Self:
         """The module with a head's weights."""
-        made = cls(head.family, head.dimension, head.audio_dimension, gated=head.gate is not None)
+        gated, mapped = head.gate is not None, head.audio_map is not None
+        made = cls(head.family, head.dimension, head.audio_dimension, gated=gated, mapped=mapped)
         for module, block in zip(made.blocks, head.blocks, strict=True):
             assert isinstance(module, Block)
             module.load(block)

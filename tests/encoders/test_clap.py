@@ -389,3 +389,9 @@ def test_a_missing_tokenizer_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(MissingWeights, match=r"has no tokenizer beside it") as caught:
         build(str(tmp_path / "m"), device="cpu").texts.encode(["a dog"])
     assert "\n" not in str(caught.value)
+
+
+def test_who_it_is_does_not_depend_on_versions_of_libraries(plain: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = build(str(plain.folder), device="cpu").space
+    monkeypatch.setattr("transformers.configuration_utils.__version__", "6.0.0")
+    assert build(str(plain.folder), device="cpu").space == before

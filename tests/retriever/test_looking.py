@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from libraries import DIMENSION, HEARD, SEEN, directions, entry
 
+from retriever import kernels
 from retriever.errors import SpaceMismatch
 from retriever.heads import Block, Head
 from retriever.looking import Looking
@@ -82,12 +83,27 @@ def test_a_head_of_two_spaces_gives_both_one_score() -> None:
     with library().snapshot() as snapshot:
         headed = looked(Looking(MaxSim(), TextPool(TEFAL)), snapshot)
         numbers = snapshot.numbers()
-        scores, relevance = TextPool(TEFAL).rerank_together(
-            VIEW, [snapshot.tokens(numbers, space) for space in (SEEN.id, HEARD.id)]
-        )
-    for space, each in zip((SEEN.id, HEARD.id), relevance, strict=True):
+        tokens = {space: snapshot.tokens(numbers, space) for space in (SEEN.id, HEARD.id)}
+        scores = TextPool(TEFAL).together(VIEW, list(tokens.values()))
+    for space, own in tokens.items():
         np.testing.assert_array_equal(headed[space][0], scores)
-        np.testing.assert_array_equal(headed[space][1], each)
+        np.testing.assert_array_equal(headed[space][1], kernels.cosines(own.rows, VIEW))
+
+
+def test_a_head_hears_what_is_asked_by_another_side() -> None:
+    """Sounds of another tower come through the head's map; where they answer is by their own text tower."""
+    strange = replace(HEARD, query_side="ears:1")
+    mapped = (np.eye(DIMENSION, dtype=np.float32)[::-1].copy(), np.zeros(DIMENSION, np.float32))
+    head = replace(TEFAL, token_spaces=(SEEN.id, strange.id), audio_map=mapped)
+    other = directions(2, 3)[1]
+    with library(SEEN, strange).snapshot() as snapshot:
+        looking = Looking(MaxSim(), TextPool(head))
+        looking.check(snapshot)
+        numbers = snapshot.numbers()
+        tokens = {space: snapshot.tokens(numbers, space) for space in (SEEN.id, strange.id)}
+        looks = looking.look({SEEN.id: VIEW, strange.id: other}, tokens, {})
+    np.testing.assert_array_equal(looks[strange.id][0], TextPool(head).together(VIEW, list(tokens.values())))
+    np.testing.assert_array_equal(looks[strange.id][1], kernels.cosines(tokens[strange.id].rows, other))
 
 
 def test_another_head_is_another_key() -> None:

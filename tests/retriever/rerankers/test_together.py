@@ -63,9 +63,8 @@ def test_scores_are_those_of_the_plain_form(make: Make, seed: int, counts: Count
     draw = np.random.default_rng(seed)
     head, view = make(draw), unit(draw)
     spaces = given_by_a_store(draw, counts, head.audio_dimension)
-    scores, relevance = TextPool(head).rerank_together(view, spaces)
+    scores = TextPool(head).together(view, spaces)
     np.testing.assert_allclose(scores, plain(head, view, spaces), atol=2e-5)
-    assert [len(own) for own in relevance] == [sum(seen for seen, _ in counts), sum(heard for _, heard in counts)]
     ready = TextPool(head).prepare_ragged(spaces)
     np.testing.assert_allclose(TextPool(head).score_prepared(view[None], ready)[0], scores, atol=2e-5)
 
@@ -78,7 +77,7 @@ def test_a_candidate_without_sound_is_xpools_to_the_bit_whoever_stands_beside_it
     alone = TextPool(Head("xpool", "", ("seen",), head.blocks[:1]))
     silent = np.diff(spaces[1].offsets) == 0
     mute, _ = alone.rerank(view, spaces[0])
-    both, _ = TextPool(head).rerank_together(view, spaces)
+    both = TextPool(head).together(view, spaces)
     assert both[silent].tobytes() == mute[silent].tobytes()
     heard = ~silent & np.isfinite(mute)
     assert (both[heard] != mute[heard]).all()
@@ -100,29 +99,16 @@ def test_a_head_that_hears_is_xpools_over_frames_alone() -> None:
 
 def test_sound_without_a_picture_scores_minus_infinity() -> None:
     draw = np.random.default_rng(7)
-    scores, relevance = TextPool(tefal(draw)).rerank_together(unit(draw), given_by_a_store(draw, LOUD, HEARD))
+    scores = TextPool(tefal(draw)).together(unit(draw), given_by_a_store(draw, LOUD, HEARD))
     assert np.isneginf(scores).tolist() == [frames == 0 for frames, _ in LOUD]
-    assert all(np.isfinite(own).all() for own in relevance)
 
 
-def test_relevance_is_the_cosine_of_each_token_with_the_text_through_the_map_where_widths_differ() -> None:
+def test_relevance_is_the_cosine_of_each_token_with_the_text() -> None:
     draw = np.random.default_rng(8)
-    head, view = tefal(draw), unit(draw)
-    seen, heard = given_by_a_store(draw, LOUD, HEARD)
-    _, (frames, sounds) = TextPool(head).rerank_together(view, [seen, heard])
-    np.testing.assert_allclose(frames, seen.rows.astype(np.float64) @ view, atol=1e-6)
-    assert head.audio_map is not None
-    weight, bias = head.audio_map
-    mapped = heard.rows.astype(np.float64) * heard.norms[:, None] @ weight.T + bias
-    np.testing.assert_allclose(sounds, mapped @ view / np.linalg.norm(mapped, axis=1), atol=1e-5)
-
-
-def test_sounds_in_the_texts_own_space_have_their_own_cosine() -> None:
-    draw = np.random.default_rng(9)
     view = unit(draw)
-    seen, heard = given_by_a_store(draw, LOUD, WIDTH)
-    _, (_, sounds) = TextPool(tefal(draw, WIDTH)).rerank_together(view, [seen, heard])
-    np.testing.assert_allclose(sounds, heard.rows.astype(np.float64) @ view, atol=1e-6)
+    seen, _ = given_by_a_store(draw, LOUD, HEARD)
+    _, relevance = TextPool(tefal(draw)).rerank(view, seen)
+    np.testing.assert_allclose(relevance, seen.rows.astype(np.float64) @ view, atol=1e-6)
 
 
 def test_spaces_that_do_not_belong_together_are_refused() -> None:
@@ -131,17 +117,17 @@ def test_spaces_that_do_not_belong_together_are_refused() -> None:
     seen, heard = given_by_a_store(draw, LOUD, HEARD)
     (fewer, _) = given_by_a_store(draw, LOUD[:2], HEARD)
     with pytest.raises(HeadError, match=r"takes audio tokens of 20 numbers, got 32"):
-        pool.rerank_together(view, [seen, seen])
+        pool.together(view, [seen, seen])
     with pytest.raises(HeadError, match=r"takes tokens of 32 numbers, got 20"):
-        pool.rerank_together(view, [heard, seen])
+        pool.together(view, [heard, seen])
     with pytest.raises(ValueError, match="frames are of 2 candidates, sounds of 7"):
-        pool.rerank_together(view, [fewer, heard])
+        pool.together(view, [fewer, heard])
     with pytest.raises(ValueError, match="looks at 2 spaces, got 3"):
-        pool.rerank_together(view, [seen, heard, heard])
+        pool.together(view, [seen, heard, heard])
     with pytest.raises(ValueError, match="looks at 2 spaces, got 0"):
-        pool.rerank_together(view, [])
+        pool.together(view, [])
     with pytest.raises(ValueError, match="looks at 1 spaces, got 2"):
-        TextPool(xpool(draw)).rerank_together(view, [seen, heard])
+        TextPool(xpool(draw)).together(view, [seen, heard])
 
 
 @pytest.mark.parametrize("bias", [-500.0, 500.0])
@@ -153,7 +139,7 @@ def test_a_gate_that_is_quite_shut_or_open_is_the_plain_ones(bias: float) -> Non
     spaces = given_by_a_store(draw, LOUD, HEARD)
     wanted = plain(head, view, spaces)
     pool = TextPool(head)
-    np.testing.assert_allclose(pool.rerank_together(view, spaces)[0], wanted, atol=2e-5)
+    np.testing.assert_allclose(pool.together(view, spaces), wanted, atol=2e-5)
     ready = pool.prepare_ragged(spaces)
     for count in (1, 9):
         np.testing.assert_allclose(pool.score_prepared(np.stack([view] * count), ready)[-1], wanted, atol=2e-5)

@@ -31,7 +31,7 @@ def pairs(
         None,
         np.array(owners, np.int64),
         np.array(also or [], np.int64).reshape(-1, 2),
-        None if groups is None else np.array(groups, np.int64),
+        groups=None if groups is None else np.array(groups, np.int64),
     )
 
 
