@@ -32,7 +32,7 @@ check: $(VENV)/.test
 
 ## Every figure in docs/experiments.md; each prints its machine.
 bench: $(VENV)/.test
-	for script in quality indexing rerank training; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in quality indexing rerank training encode; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/search.py --at build/bench
 
 clean:

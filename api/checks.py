@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, metadata, version
 from pathlib import Path
 
+from api import parts
 from encoders._weights import CARDS, Card
-from retriever.errors import StoreUnavailable, WeightsError
+from indexer import recipe
+from retriever.errors import DeviceError, MissingExtra, StoreUnavailable, WeightsError
 from retriever.registry import Registry
 from retriever.settings import Settings
 from retriever.stores._health import refuse_network
@@ -154,3 +156,25 @@ def library(settings: Settings) -> Iterator[Check]:
         yield Check("library", str(folder), what or problem, fix if what else "see the message")
     if not found:
         yield Check("library", str(folder))
+        yield from models(settings)
+
+
+def models(settings: Settings) -> Iterator[Check]:
+    """Those that the library was made with: are they where they were, and what they were?"""
+    opened = parts.store(settings.store, Path(settings.library), create=False)
+    try:
+        made = opened.catalog.recipe()
+    finally:
+        opened.close()
+    chosen = parts.Towers(*(getattr(settings, name) for name in parts.Towers.__match_args__))
+    for model in recipe.of(made[1]).models if made else ():
+        name, checkpoint = chosen.place(model)
+        about = f"{name} {checkpoint}".strip()
+        try:
+            same = chosen.build(model.plugin, name, checkpoint).texts.digest == model.digest
+        except (MissingExtra, WeightsError, DeviceError) as error:
+            problem, _, fix = str(error).rpartition(": ")
+            yield Check(f"model {model.plugin}", about, problem or str(error), fix if problem else "see the message")
+            continue
+        fix = f"name the model that made it with {' or '.join(chosen.flags(model.plugin))}"
+        yield Check(f"model {model.plugin}", about, *(() if same else ("not the weights that made this library", fix)))

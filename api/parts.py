@@ -83,6 +83,17 @@ class Towers:
             return self.model, self.checkpoint
         return self.sound_model, self.sound_checkpoint
 
+    def place(self, kept: Model) -> tuple[str, str]:
+        """Where a library's model lies: as it was named when it was made, or as it was chosen now."""
+        model, checkpoint = self.chosen(kept.plugin)
+        return (model, checkpoint) if model else (kept.name, checkpoint or kept.checkpoint)
+
+    @staticmethod
+    def flags(plugin: str) -> tuple[str, str]:
+        """What people say to choose one of `TOWERS`."""
+        seen = TOWERS[plugin] is Modality.VISION
+        return ("--model", "--checkpoint") if seen else ("--sound-model", "--sound-checkpoint")
+
     def build(self, plugin: str, model: str, checkpoint: str) -> Any:
         """The plug-in with this model; the same one again, as it holds a network.
 
@@ -194,13 +205,12 @@ def query_side(side: str, made_by: Recipe, towers: Towers = ANYWHERE) -> Sentenc
 def _texts(plugin: str, made_by: Recipe, towers: Towers) -> SentenceEncoder:
     """The text tower of the model that a library was made with; a model that was chosen now stands for it, wherever it
     lies."""
-    model, checkpoint = towers.chosen(plugin)
-    if not model:
-        kept = made_by.model(plugin)
-        if kept is None:
-            raise SpaceMismatch(f"this library does not say which model of {plugin} made it: name it with --model")
-        model, checkpoint = kept.name, checkpoint or kept.checkpoint
-    encoder: SentenceEncoder = towers.build(plugin, model, checkpoint).texts
+    kept = made_by.model(plugin)
+    if kept is None:
+        raise SpaceMismatch(
+            f"this library does not say which model of {plugin} made it: index again into another --library"
+        )
+    encoder: SentenceEncoder = towers.build(plugin, *towers.place(kept)).texts
     return encoder
 
 

@@ -52,6 +52,8 @@ class Ear:
     step: int  # samples from one to the next
     padding: str  # of what is shorter: "repeatpad", "repeat" or "pad"
     fused: bool
+    lowest: float  # Hz
+    highest: float  # Hz
     bands: Floats  # (frame / 2 + 1, mels)
 
     @property
@@ -60,8 +62,8 @@ class Ear:
         return PIECES if self.fused else 1, self.length // self.step + 1, self.bands.shape[1]
 
     def __str__(self) -> str:
-        bands = sha256(self.bands.tobytes()).hexdigest()[:8]
         kind = "fused" if self.fused else "unfused"
+        bands = f"{self.bands.shape[1]}bands{self.lowest:g}-{self.highest:g}Hz"
         return f"{kind}-{self.padding}-{self.length}of{self.rate}-{self.frame}/{self.step}-{bands}-{REVISION}"
 
     def filled(self, samples: Floats) -> Floats:
@@ -102,8 +104,8 @@ class Tower:
 
     @property
     def digest(self) -> str:
-        """Of weights, configuration, tokenizer, and of what happens to samples."""
-        return sha256(f"{self.files.digest} {self.config.to_json_string()} {self.ear}".encode()).hexdigest()
+        """Of weights, configuration, tokenizer, and of what happens to samples; no library's version is in it."""
+        return sha256(f"{self.files.digest} {self.ear}".encode()).hexdigest()
 
 
 def tower(files: Files) -> Tower:
@@ -142,6 +144,8 @@ def _ear(files: Files, fused: bool) -> Ear:
         step=made.hop_length,
         padding=made.padding,
         fused=fused,
+        lowest=made.frequency_min,
+        highest=made.frequency_max,
         bands=np.asarray(made.mel_filters if fused else made.mel_filters_slaney, np.float32),
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES"]
 
+MOVED = "models of the pack openclip, if they are not where the library says"
 TOWERS = ("model", "checkpoint", "sound_model", "sound_checkpoint", "device", "precision")
 """Settings of models of the pack `openclip`, as `api.parts.Towers` has them."""
 LOOKING = ("depth", "reranker", "head", "adapter")
@@ -33,6 +34,11 @@ def settings_arguments(parser: "argparse._ActionsContainer", *names: str) -> Non
     """A flag for each of these settings.  Values stay text: `resolve` judges them, all together."""
     for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), help=about(name))
+
+
+def towers_arguments(parser: argparse.ArgumentParser, about: str) -> None:
+    """Flags for the models of the pack `openclip`, as a group of their own."""
+    settings_arguments(parser.add_argument_group(about), *TOWERS)
 
 
 def resolved(args: argparse.Namespace) -> Resolved:

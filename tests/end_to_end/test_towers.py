@@ -133,9 +133,14 @@ def test_a_checkpoint_of_ones_own_is_searched_with_after_it_was_moved(films, tow
     assert main(["search", "something blue"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "mine.safetensors" in line
-    monkeypatch.setenv("REELSEEK_CHECKPOINT", str(other))
-    found = printed_by("search", "something blue", "--min-confidence", "0", capsys=capsys)
+    assert main(["doctor"]) == 1
+    assert "mine.safetensors" in capsys.readouterr().out
+    found = printed_by("search", "something blue", "--min-confidence", "0", "--checkpoint", str(other), capsys=capsys)
     assert found["moments"][0]["media"]["path"].endswith("first.mp4")
+    monkeypatch.setenv("REELSEEK_CHECKPOINT", str(other))
+    checks = printed_by("doctor", capsys=capsys)["checks"]
+    (mine,) = [one for one in checks if one["name"] == "model openclip"]
+    assert mine["problem"] in (None, "")
 
 
 def test_other_weights_are_refused_when_indexing_and_when_asking(films, tower, tmp_path, monkeypatch, capsys):
@@ -148,6 +153,8 @@ def test_other_weights_are_refused_when_indexing_and_when_asking(films, tower, t
     assert main(["search", "something blue"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "this library's questions need openclip:" in line
+    assert main(["doctor"]) == 1
+    assert "not the weights that made this library" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
