@@ -113,26 +113,32 @@ def distil(
             losses.append(float(loss.item()))
         made = _adapter(student, query_space)
         now = measured(made, pairs, held, first)
-        better = now["mrr"] > chosen["mrr"]
+        better = _worth(now) > _worth(chosen)
         if better:
             best, chosen, at = made, now, epoch
         watch(Judged(epoch, float(np.mean(losses)), now["mrr"], better))
     card: dict[str, Any] = {
         "recipe": asdict(options),
         "data": {"digest": pairs.digest, "captions": len(learn), "held_out_captions": len(held)},
-        "chosen": {"by": "mean reciprocal rank in the first stage, on held-out media", "epoch": at},
+        "chosen": {"by": f"recall at {DEPTHS} of the first stage, on held-out media", "epoch": at},
         "before": before,
         "after": chosen,
     }
     return Distilled(Adapter(query_space, best.weight, best.bias, card), before, chosen)
 
 
+def _worth(told: dict[str, float]) -> tuple[float, float]:
+    """What a first stage is for: that the right one is among those looked at; ties by where it stands."""
+    return sum(told[f"recall_at_{depth}"] for depth in DEPTHS), told["mrr"]
+
+
 def held_out(pairs: Pairs, options: Options) -> tuple[Ids, Ids]:
-    """Captions to learn from, and those of held-out media."""
-    media = np.unique(pairs.media)
-    count = min(len(media) - 1, max(1, round(options.holdout * len(media))))
-    held = np.random.default_rng([options.seed, 1]).permutation(media)[:count]
-    outside = np.isin(pairs.media, held)
+    """Captions to learn from, and those of held-out media; no group is in both."""
+    group = pairs.together[pairs.items]
+    groups = np.unique(group)
+    count = min(len(groups) - 1, max(1, round(options.holdout * len(groups))))
+    held = np.random.default_rng([options.seed, 1]).permutation(groups)[:count]
+    outside = np.isin(group, held)
     return np.flatnonzero(~outside), np.flatnonzero(outside)
 
 
@@ -145,7 +151,7 @@ def measured(adapter: Adapter, pairs: Pairs, captions: Ids, first: list[Matrix])
 
 def _ranks(near: Floats, pairs: Pairs, captions: Ids) -> Floats:
     own = near[np.arange(len(captions)), pairs.items[captions]][:, np.newaxis]
-    others = pairs.owners != pairs.media[captions][:, np.newaxis]
+    others = ~pairs.true(captions, np.arange(len(pairs.owners)))
     ranks: Floats = 1 + np.sum((near > own) & others, axis=1) + np.sum((near == own) & others, axis=1) / 2
     return ranks
 
