@@ -40,7 +40,7 @@ class Options:
 
     epochs: int = 10
     batch_size: int = 64
-    lr: float = 1e-3
+    lr: float = 1e-4
     seed: int = 24
     holdout: float = 0.1  # of the media
     decay: float = 0.1  # towards no change at all
