@@ -11,15 +11,20 @@ with Library.open("lib/") as library:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from api.parts import ModelChoice
     from api.service import Library
 
-__all__ = ["Library"]
+__all__ = ["Library", "ModelChoice"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Library` is imported when it is asked for: `reelseek --help` is not kept waiting."""
+    """Both are imported when they are asked for: `reelseek --help` is not kept waiting."""
     if name == "Library":
         from api.service import Library
 
         return Library
+    if name == "ModelChoice":
+        from api.parts import ModelChoice
+
+        return ModelChoice
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from api import parts
 from encoders._weights import CARDS, Card
 from indexer import recipe
-from retriever.errors import DeviceError, MissingExtra, StoreUnavailable, WeightsError
+from retriever.errors import DeviceError, MissingExtra, StoreUnavailable, WeightsError, WrongRecipe
 from retriever.registry import Registry
 from retriever.settings import Settings
 from retriever.stores._health import refuse_network
@@ -166,9 +166,15 @@ def models(settings: Settings) -> Iterator[Check]:
         made = opened.catalog.recipe()
     finally:
         opened.close()
-    chosen = parts.Towers(*(getattr(settings, name) for name in parts.Towers.__match_args__))
-    for model in recipe.of(made[1]).models if made else ():
-        name, checkpoint = chosen.place(model)
+    chosen = parts.ModelChoice.of(settings)
+    try:
+        made_by = recipe.of(made[1]) if made else recipe.Recipe("")
+    except WrongRecipe as error:
+        problem, _, fix = str(error).rpartition(": ")
+        yield Check("recipe", settings.library, problem, fix)
+        return
+    for model in made_by.models:
+        name, checkpoint = chosen.place(made_by, model)
         about = f"{name} {checkpoint}".strip()
         try:
             same = chosen.build(model.plugin, name, checkpoint).texts.digest == model.digest
@@ -176,5 +182,5 @@ def models(settings: Settings) -> Iterator[Check]:
             problem, _, fix = str(error).rpartition(": ")
             yield Check(f"model {model.plugin}", about, problem or str(error), fix if problem else "see the message")
             continue
-        fix = f"name the model that made it with {' or '.join(chosen.flags(model.plugin))}"
+        fix = f"name the model that made it with {' or '.join(parts.FLAGS[made_by.modality(model.plugin)])}"
         yield Check(f"model {model.plugin}", about, *(() if same else ("not the weights that made this library", fix)))

@@ -5,10 +5,10 @@ What is missing or altered drops its modality, loudly, and never stops the rest.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from indexer import recipe as recipes
 from indexer.encoding import Encoders
@@ -27,10 +27,6 @@ SEGMENTERS = Registry("indexer.segmenters")
 EXECUTORS = Registry("indexer.executors")
 RERANKERS = Registry("retriever.rerankers")
 
-TOWERS = {"openclip": Modality.VISION, "clap": Modality.SOUND}
-"""Plug-ins that read any model of their family: a tower for media, and one for texts."""
-WITHOUT = "soundevents"
-"""What hears where no model of sounds was chosen."""
 DIGEST_LETTERS = 12
 """Letters of a digest that a space's query side keeps."""
 DEFAULT_PACK = Settings().pack
@@ -67,32 +63,30 @@ def sentences(name: str) -> SentenceEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Towers:
-    """Which models a person chose, and where they run."""
+class ModelChoice:
+    """Which models a person chose for a pack that leaves the choice, and where they run."""
 
-    model: str = ""
+    model: str = ""  # of pictures and texts
     checkpoint: str = ""
-    sound_model: str = ""
+    sound_model: str = ""  # of sounds and texts
     sound_checkpoint: str = ""
     device: str = "auto"
     precision: str = "auto"
 
-    def chosen(self, plugin: str) -> tuple[str, str]:
-        """Model and checkpoint for one of `TOWERS`; empty where none was chosen."""
-        if TOWERS[plugin] is Modality.VISION:
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(*(getattr(settings, field.name) for field in fields(cls)))
+
+    def chosen(self, modality: Modality) -> tuple[str, str]:
+        """Model and checkpoint; empty where none was chosen."""
+        if modality is Modality.VISION:
             return self.model, self.checkpoint
         return self.sound_model, self.sound_checkpoint
 
-    def place(self, kept: Model) -> tuple[str, str]:
-        """Where a library's model lies: as it was named when it was made, or as it was chosen now."""
-        model, checkpoint = self.chosen(kept.plugin)
+    def place(self, made_by: Recipe, kept: Model) -> tuple[str, str]:
+        """Where a library's model lies: as it was named when the library was made, or as it was chosen now."""
+        model, checkpoint = self.chosen(made_by.modality(kept.plugin))
         return (model, checkpoint) if model else (kept.name, checkpoint or kept.checkpoint)
-
-    @staticmethod
-    def flags(plugin: str) -> tuple[str, str]:
-        """What people say to choose one of `TOWERS`."""
-        seen = TOWERS[plugin] is Modality.VISION
-        return ("--model", "--checkpoint") if seen else ("--sound-model", "--sound-checkpoint")
 
     def build(self, plugin: str, model: str, checkpoint: str) -> Any:
         """The plug-in with this model; the same one again, as it holds a network.
@@ -100,19 +94,21 @@ class Towers:
         Raises:
             MissingExtra, WeightsError, DeviceError: as their names say.
         """
-        return _tower(plugin, model, checkpoint, self.device, self.precision)
+        return _with_model(plugin, model, checkpoint, self.device, self.precision)
 
 
-ANYWHERE = Towers()
+AS_MADE = ModelChoice()
 """No choice: the models that a library was made with, on the best device."""
+FLAGS = {Modality.VISION: ("--model", "--checkpoint"), Modality.SOUND: ("--sound-model", "--sound-checkpoint")}
+"""What people say to choose."""
 
 
 @lru_cache(maxsize=4)
-def _tower(plugin: str, model: str, checkpoint: str, device: str, precision: str) -> Any:
+def _with_model(plugin: str, model: str, checkpoint: str, device: str, precision: str) -> Any:
     return ENCODERS.load(plugin).build(model, checkpoint, device=device, precision=precision)
 
 
-def recipe(pack: str, towers: Towers) -> Recipe:
+def recipe(pack: str, models: ModelChoice) -> Recipe:
     """The recipe of a pack, with the models that a person chose for it.
 
     Raises:
@@ -120,27 +116,34 @@ def recipe(pack: str, towers: Towers) -> Recipe:
         MissingExtra, WeightsError: a model is not here; the message says how to get it.
     """
     made = recipes.pack(pack)
-    wanted = [name for name in (*made.vision, *made.sound) if name in TOWERS]
-    chosen = {plugin: towers.chosen(plugin) for plugin in TOWERS}
-    idle = [plugin for plugin in TOWERS if any(chosen[plugin]) and plugin not in wanted]
-    if idle:
-        raise BadSettings(f"pack {pack!r} has no {TOWERS[idle[0]]} model to choose: take --pack openclip")
-    if "openclip" in wanted and not chosen["openclip"][0]:
-        raise BadSettings(
-            f"pack {pack!r} wants a model: --model NAME:TAG (`reelseek models list` has those that are here, "
-            "`reelseek models pull` brings one), or --model ARCHITECTURE --checkpoint FILE"
-        )
-    for plugin in wanted:
-        if not chosen[plugin][0] and chosen[plugin][1]:
-            raise BadSettings("--sound-checkpoint has weights: name their model with --sound-model")
-    if "clap" in wanted and not chosen["clap"][0]:
-        made = replace(made, sound=tuple(name if name != "clap" else WITHOUT for name in made.sound))
-        wanted.remove("clap")
-    models = [Model(plugin, *chosen[plugin], towers.build(plugin, *chosen[plugin]).texts.digest) for plugin in wanted]
-    return replace(made, models=tuple(models))
+    found: list[Model] = []
+    for modality, (flag, weights) in FLAGS.items():
+        model, checkpoint = models.chosen(modality)
+        wanting = [name for name in made.names(modality) if name in recipes.STAND_INS]
+        if not wanting and (model or checkpoint):
+            raise BadSettings(f"pack {pack!r} has no {modality} model to choose: take --pack openclip")
+        if checkpoint and not model:
+            raise BadSettings(f"{weights} has weights: name their model with {flag}")
+        if model:
+            found += [_model(plugin, model, checkpoint, models) for plugin in wanting]
+        elif all(recipes.STAND_INS[plugin] for plugin in wanting):
+            made = made.without_models(modality)
+        else:
+            raise BadSettings(
+                f"pack {pack!r} wants a model: {flag} NAME:TAG (`reelseek models list` has those that are here, "
+                f"`reelseek models pull` brings one), or {flag} ARCHITECTURE {weights} FILE"
+            )
+    return replace(made, models=tuple(found))
 
 
-def encoders(recipe: Recipe, towers: Towers = ANYWHERE) -> Encoders:
+def _model(plugin: str, model: str, checkpoint: str, models: ModelChoice) -> Model:
+    """As a recipe keeps it: by its weights, and by where they lie from whatever folder it is asked."""
+    built = models.build(plugin, model, checkpoint)
+    weights = str(Path(checkpoint).expanduser().absolute()) if checkpoint else ""
+    return Model(plugin, built.model, weights, built.texts.digest)
+
+
+def encoders(recipe: Recipe, models: ModelChoice = AS_MADE) -> Encoders:
     """All that a recipe names, as far as this machine has it.
 
     Raises:
@@ -150,31 +153,29 @@ def encoders(recipe: Recipe, towers: Towers = ANYWHERE) -> Encoders:
     missing: dict[Modality, str] = {}
     return Encoders(
         shared,
-        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared) | _towers(recipe, Modality.VISION, towers),
-        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared) | _towers(recipe, Modality.SOUND, towers),
+        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared)
+        | _with_models(recipe, Modality.VISION, models),
+        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared) | _with_models(recipe, Modality.SOUND, models),
         speech=_built(RECOGNIZERS, recipe, Modality.SPEECH, missing),
         text=_built(RECOGNIZERS, recipe, Modality.TEXT, missing),
         missing=missing,
     )
 
 
-def _towers(recipe: Recipe, modality: Modality, towers: Towers) -> dict[str, Any]:
-    """Those of one modality, with the models of the recipe."""
-    return {
-        model.plugin: towers.build(model.plugin, model.name, model.checkpoint)
-        for model in recipe.models
-        if TOWERS[model.plugin] is modality
-    }
+def _with_models(recipe: Recipe, modality: Modality, models: ModelChoice) -> dict[str, Any]:
+    """The plug-ins of one modality that read a model, with that of the recipe."""
+    kept = [model for name in recipe.names(modality) if (model := recipe.model(name))]
+    return {model.plugin: models.build(model.plugin, model.name, model.checkpoint) for model in kept}
 
 
 def _built(
     registry: Registry, recipe: Recipe, modality: Modality, missing: dict[Modality, str], *given: Any
 ) -> dict[str, Any]:
-    """The plug-ins of one modality by name, without towers; the reasons of those that cannot be had go into
+    """The plug-ins of one modality that read no model, by name; the reasons of those that cannot be had go into
     `missing`."""
     made, reasons = {}, []
     for name in recipe.names(modality):
-        if name in TOWERS:
+        if recipe.model(name):
             continue
         try:
             made[name] = registry.load(name).build(*given)
@@ -185,7 +186,7 @@ def _built(
     return made
 
 
-def query_side(side: str, made_by: Recipe, towers: Towers = ANYWHERE) -> SentenceEncoder:
+def query_side(side: str, made_by: Recipe, models: ModelChoice = AS_MADE) -> SentenceEncoder:
     """The encoder of a library's questions, from `Space.query_side` (`minilm:3fa9…`) and the recipe of the library.
 
     Raises:
@@ -193,7 +194,8 @@ def query_side(side: str, made_by: Recipe, towers: Towers = ANYWHERE) -> Sentenc
         MissingExtra, WeightsError, DeviceError: it cannot be had here.
     """
     name, _, digest = side.partition(":")
-    encoder = _texts(name, made_by, towers) if name in TOWERS else sentences(name)
+    kept = made_by.model(name)
+    encoder: SentenceEncoder = models.build(name, *models.place(made_by, kept)).texts if kept else sentences(name)
     if encoder.digest[:DIGEST_LETTERS] != digest:
         raise SpaceMismatch(
             f"this library's questions need {side}, this machine has {name}:{encoder.digest[:DIGEST_LETTERS]}: "
@@ -202,19 +204,7 @@ def query_side(side: str, made_by: Recipe, towers: Towers = ANYWHERE) -> Sentenc
     return encoder
 
 
-def _texts(plugin: str, made_by: Recipe, towers: Towers) -> SentenceEncoder:
-    """The text tower of the model that a library was made with; a model that was chosen now stands for it, wherever it
-    lies."""
-    kept = made_by.model(plugin)
-    if kept is None:
-        raise SpaceMismatch(
-            f"this library does not say which model of {plugin} made it: index again into another --library"
-        )
-    encoder: SentenceEncoder = towers.build(plugin, *towers.place(kept)).texts
-    return encoder
-
-
-def asking(library: Store, towers: Towers = ANYWHERE) -> EncodeSentences:
+def asking(library: Store, models: ModelChoice = AS_MADE) -> EncodeSentences:
     """What turns sentences into vectors for the questions of `library`, loaded when the first one comes."""
     loaded: dict[str, SentenceEncoder] = {}
 
@@ -222,7 +212,7 @@ def asking(library: Store, towers: Towers = ANYWHERE) -> EncodeSentences:
         if side not in loaded:
             held = library.catalog.recipe()
             made_by = recipes.of(held[1]) if held else recipes.pack(DEFAULT_PACK)
-            loaded[side] = query_side(side, made_by, towers) if side else sentences(made_by.sentences)
+            loaded[side] = query_side(side, made_by, models) if side else sentences(made_by.sentences)
         return loaded[side].encode(texts)
 
     return encode

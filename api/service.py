@@ -31,11 +31,11 @@ def silent(event: Event) -> None:
 class Library:
     """An indexed corpus.  Close it, or use it in a `with`."""
 
-    def __init__(self, path: Path, store: Store, looking: Looking, towers: parts.Towers = parts.ANYWHERE) -> None:
+    def __init__(self, path: Path, store: Store, looking: Looking, models: parts.ModelChoice = parts.AS_MADE) -> None:
         self.path = path
         self._store = store
-        self._towers = towers
-        self._searcher = Searcher(store, parts.asking(store, towers), looking, cache=path / "derived")
+        self._models = models
+        self._searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived")
 
     @classmethod
     def open(
@@ -47,12 +47,12 @@ class Library:
         reranker: str = DEFAULTS.reranker,
         head: str | os.PathLike[str] = DEFAULTS.head,
         adapter: str | os.PathLike[str] = DEFAULTS.adapter,
-        towers: parts.Towers = parts.ANYWHERE,
+        models: parts.ModelChoice = parts.AS_MADE,
     ) -> Self:
         """The library at `path`.  It is made if it is not there, unless `create` is False.
 
         `reranker` is a plug-in by name; `head` and `adapter` are folders that `reelseek train` and `distill` wrote.
-        `towers` are the models of the pack `openclip`, and where they run; a library knows the ones that made it.
+        `models` are those of the pack `openclip`, and where they run; a library knows the ones that made it.
 
         Raises:
             StoreUnavailable: there is none, or its place cannot hold one.
@@ -60,7 +60,7 @@ class Library:
             UnknownPlugin, HeadError: as their names say.
         """
         looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter))
-        return cls(Path(path), parts.store(store, Path(path), create=create), looking, towers)
+        return cls(Path(path), parts.store(store, Path(path), create=create), looking, models)
 
     def index(
         self,
@@ -86,10 +86,10 @@ class Library:
         """
         named = [Path(path) for path in paths]
         wanted = sources.found(named, metadata)
-        chosen = parts.recipe(pack, self._towers)
+        chosen = parts.recipe(pack, self._models)
         run = Run(
             recipe=chosen,
-            encoders=parts.encoders(chosen, self._towers),
+            encoders=parts.encoders(chosen, self._models),
             store=self._store,
             segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
             owner=processes.me(),

@@ -184,6 +184,18 @@ class Repository:
             raise PullError(f"{self.page}: {file} is not a JSON object")
         return page
 
+    def plan(
+        self,
+        name: str,
+        family: Family,
+        remotes: tuple[Remote, ...],
+        facts: Mapping[str, int],
+        made: Mapping[str, bytes],
+    ) -> Plan:
+        """What pulling a model of this repository would bring."""
+        revision, gated = self.info.sha or "", bool(self.info.gated)
+        return Plan(name, family, self.page, revision, self.licence, remotes, made, facts, gated)
+
 
 def _of_hub(name: str, repository: Repository) -> Plan:
     """A model that is named by its place on the hub."""
@@ -222,32 +234,13 @@ def _of_tag(architecture: str, tag: str, hub: Hub) -> Plan:
 def _openclip(
     name: str, repository: Repository, config: dict[str, Any], remotes: tuple[Remote, ...], made: dict[str, bytes]
 ) -> Plan:
-    hub = Hub(endpoint=repository.endpoint)
-    remotes += _texts(config, hub, {remote.name for remote in remotes})
-    return Plan(
-        name=name,
-        family="openclip",
-        source=repository.page,
-        revision=repository.info.sha or "",
-        licence=repository.licence,
-        remotes=remotes,
-        made=made,
-        facts=openclip_facts(config),
-        gated=bool(repository.info.gated),
-    )
+    texts = _texts(config, Hub(endpoint=repository.endpoint), {remote.name for remote in remotes})
+    return repository.plan(name, "openclip", (*remotes, *texts), openclip_facts(config), made)
 
 
 def _clap(name: str, repository: Repository, config: dict[str, Any]) -> Plan:
-    return Plan(
-        name=name,
-        family="clap",
-        source=repository.page,
-        revision=repository.info.sha or "",
-        licence=repository.licence,
-        remotes=(repository.first(WEIGHTS["clap"]), *repository.all_of(BESIDE)),
-        facts=clap_facts(config),
-        gated=bool(repository.info.gated),
-    )
+    remotes = (repository.first(WEIGHTS["clap"]), *repository.all_of(BESIDE))
+    return repository.plan(name, "clap", remotes, clap_facts(config), {})
 
 
 def _texts(config: Mapping[str, Any], hub: Hub, here: set[str]) -> tuple[Remote, ...]:

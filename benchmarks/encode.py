@@ -131,7 +131,7 @@ def pictures(folder: Path) -> None:
             [
                 picture_loop(model, frames),
                 lambda: model.encode_image(pixels),
-                lambda: tower._seeing(pixels),
+                lambda: tower._sense(pixels),
                 *runs.values(),
             ],
             RUNS,

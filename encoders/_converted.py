@@ -16,6 +16,8 @@ from typing import Any
 import openvino as ov
 import torch
 
+from encoders._graphs import compiled
+
 log = logging.getLogger(__name__)
 
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -60,9 +62,7 @@ def _traced(module: torch.nn.Module, shape: tuple[int, ...]) -> ov.Model:
 
 
 def _compiled(model: ov.Model, hint: str) -> Run:
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-    network: Any = ov.Core().compile_model(model, "CPU", config)
-
+    network: Any = compiled(model, hint)
     one_by_one = Lock()  # a second caller at once would be refused; one keeps all cores busy
 
     def run(inputs: torch.Tensor) -> torch.Tensor:

@@ -37,13 +37,13 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
-def compiled(model: ov.Model) -> ov.CompiledModel:
+def compiled(model: ov.Model, precision: str = "f32") -> ov.CompiledModel:
     """A graph ready to run on all cores of this process, in float32 on every machine.
 
     Without the hint OpenVINO calculates in bfloat16 wherever the processor can, so that one library would get
-    different numbers on different machines.
+    different numbers on different machines.  Who wants that says `bf16`, and gets it where the processor has it.
     """
-    return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+    return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision})
 
 
 def batches(count: int) -> Iterator[slice]:

@@ -58,7 +58,7 @@ BESIDE = ("open_clip_config.json", "config.json", "preprocessor_config.json", *T
 class Files:
     """What a model is read from."""
 
-    name: str  # as people wrote it, in its one spelling
+    name: str  # as people wrote it, in its one spelling; of a folder its whole path
     architecture: str  # of open_clip's own list; "" where the folder holds the configuration
     folder: Path | None  # has CONFIG and the tokenizer; None for an architecture of open_clip's own list
     weights: Path
@@ -167,7 +167,7 @@ def locate(family: Family, model: str, checkpoint: str = "") -> Files:
     """
     own = _checkpoint(checkpoint) if checkpoint else None
     if (folder := _folder(family, model)) is not None:
-        return _in(family, str(folder), folder, own)
+        return _in(family, str(folder.absolute()), folder, own)
     name, held = spelled(family, model), pinned()
     if family == "openclip" and (config := _built_in(name)) is not None:
         if own is not None:

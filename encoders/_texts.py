@@ -1,4 +1,4 @@
-"""What the text towers of open_clip and CLAP have in common, and rows at length one."""
+"""What encoders of sentences have in common, and rows at length one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,7 +45,7 @@ class Texts:
         """`(N, D)` float32 of length one."""
         if not sentences:
             return np.zeros((0, self.dimension), np.float32)
-        said = [prompt.replace("{}", _readable(sentence)) for prompt in self._prompts for sentence in sentences]
+        said = [prompt.replace("{}", readable(sentence)) for prompt in self._prompts for sentence in sentences]
         rows = unit(self._read(said))[0].reshape(len(self._prompts), len(sentences), -1)
         return unit(rows.mean(axis=0))[0]
 
@@ -61,6 +61,6 @@ def unit(rows: Matrix) -> tuple[Matrix, Floats]:
     return rows / norms[:, None], norms
 
 
-def _readable(sentence: str) -> str:
+def readable(sentence: str) -> str:
     """The sentence as valid Unicode: half a surrogate pair, as file names and shells can hold, becomes `?`."""
     return sentence.encode("utf-8", "replace").decode("utf-8")

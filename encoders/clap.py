@@ -10,7 +10,6 @@ the model fills short sounds.
 """
 
 from collections.abc import Iterator
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 
 from encoders import _clap
 from encoders._clap import Tokenize, Tower
-from encoders._converted import Run, converted
-from encoders._devices import Batches, device_of, dtype_of, ready, sent
+from encoders._devices import device_of, dtype_of, sent
 from encoders._models import locate
 from encoders._texts import Texts, unit
-from retriever.errors import DeviceError
+from encoders._towers import Towers
 from retriever.types import Floats, Matrix, Modality, Part, Sound, Space, Text, Tokens, Vector
 
 MODALITY = Modality.SOUND
@@ -33,29 +31,38 @@ HOP = 2  # seconds from token to token
 STREAM = 64  # windows that are cut from a sound at a time: 123 MB
 
 
-class Towers:
-    """Both towers of a model on one device, read at the first use."""
+class ClapTowers(Towers):
+    """Both towers of a CLAP."""
 
     def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(tower.files.name, device, dtype)
         self.tower = tower
-        self.device = device
-        self.dtype = dtype
-        self.own = torch.float32 if device.type == "cpu" else dtype  # of the torch modules
-        self.batches = Batches(device)
-        self._lock = Lock()
-        self._model: torch.nn.Module | None = None
-        self._hearing: Run | None = None
-        self._tokenize: Tokenize | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tower.ear.shape
+
+    def read_network(self) -> torch.nn.Module:
+        network: torch.nn.Module = _clap.network(self.tower)
+        return network
+
+    def read_tokenizer(self) -> Tokenize:
+        return _clap.tokenizer(self.tower)
+
+    def media_tower(self, network: Any) -> torch.nn.Module:
+        return _Hearing(network, fused=self.tower.ear.fused)
+
+    def drop_media_tower(self, network: Any) -> None:
+        network.audio_model = None
 
     def hear(self, windows: Floats) -> Matrix:
         """Windows `(N, samples)` as rows `(N, D)`, of the length that the network gives them."""
-        hearing, ear = self._ears(), self.tower.ear
-        rows = self.batches.run(len(windows), lambda few: hearing(ear.features(windows[few], self.device).to(self.own)))
-        return self._finite(rows)
+        ear = self.tower.ear
+        return self.media_rows(len(windows), lambda few: ear.features(windows[few], self.device).to(self.own))
 
     def read(self, sentences: list[str]) -> Matrix:
         """Sentences as rows `(N, D)`."""
-        model, tokenize = self._language()
+        model, tokenize = self.language()
         said = tokenize(sentences)
         tokens, mask = said["input_ids"].numpy(), said["attention_mask"].numpy()
 
@@ -66,36 +73,7 @@ class Towers:
             rows: torch.Tensor = model.text_projection(spoken.pooler_output)
             return rows
 
-        return self._finite(self.batches.run(len(tokens), forward))
-
-    def _finite(self, rows: Matrix) -> Matrix:
-        if not np.isfinite(rows).all():
-            raise DeviceError(
-                f"{self.tower.files.name} overflows in {self.dtype}: take --precision bf16 or fp32, or other weights"
-            )
-        return rows
-
-    def _language(self) -> tuple[Any, Tokenize]:
-        with self._lock:
-            if self._tokenize is None:
-                self._tokenize = _clap.tokenizer(self.tower)
-            return self._loaded(), self._tokenize
-
-    def _ears(self) -> Run:
-        with self._lock:
-            if self._hearing is None:
-                model: Any = self._loaded()
-                self._hearing = hearing = _Hearing(model, fused=self.tower.ear.fused)
-                if self.device.type == "cpu":
-                    self._hearing = converted(hearing, self.tower.ear.shape, self.dtype)
-                if self._hearing is not hearing:
-                    model.audio_model = None  # OpenVINO has its own copy of these weights
-            return self._hearing
-
-    def _loaded(self) -> torch.nn.Module:
-        if self._model is None:
-            self._model = ready(_clap.network(self.tower), self.device, self.own)
-        return self._model
+        return self.text_rows(len(tokens), forward)
 
 
 class _Hearing(torch.nn.Module):
@@ -122,9 +100,10 @@ class Clap:
 
     modality = MODALITY
 
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: ClapTowers) -> None:
         tower = towers.tower
         self._towers = towers
+        self.model = towers.model
         self.texts = Texts(NAME, tower.digest, tower.dimension, towers.read)
         self.rate = tower.ear.rate
         self.margin = tower.ear.length / 2 / self.rate
@@ -205,4 +184,4 @@ def build(model: str, checkpoint: str = "", *, device: str = "auto", precision: 
         UnknownModel, MissingWeights, AlteredWeights, WrongCheckpoint, DeviceError: as their names say.
     """
     place = device_of(device)
-    return Clap(Towers(_clap.tower(locate("clap", model, checkpoint)), place, dtype_of(precision, place)))
+    return Clap(ClapTowers(_clap.tower(locate("clap", model, checkpoint)), place, dtype_of(precision, place)))

@@ -14,10 +14,11 @@ import openvino as ov
 from encoders._bridge import Bridge, Layer, Mix, Texts, bridge
 from encoders._efficientnet import SIDE, graph, read_weights
 from encoders._graphs import Arrays, batches, compiled, kept
+from encoders._queries import asked_of_frames
 from encoders._squares import squares
 from encoders._weights import CLASS_WORDS, CONCEPTS
 from retriever.ports import SentenceEncoder
-from retriever.types import Floats, Modality, Part, Picture, Pictures, Space, Text, Times, Tokens, Vector
+from retriever.types import Floats, Modality, Part, Pictures, Space, Times, Tokens, Vector
 
 MODALITY = Modality.VISION
 KIND = "frames"
@@ -48,13 +49,7 @@ class Concepts:
 
     def encode_query(self, part: Part) -> Vector | None:
         """A text through the sentence encoder; a picture as a frame is; of sounds nothing is known."""
-        if isinstance(part, Text):
-            sentence: Vector = self._sentences.encode([part.text])[0]
-            return sentence
-        if isinstance(part, Picture):
-            token: Vector = self.encode_frames(part.pixels[None], np.array([[0.0, 1.0]])).rows[0]
-            return token
-        return None
+        return asked_of_frames(part, self._sentences, self.encode_frames)
 
     def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
         """One token a frame; its labels are the network's best guesses."""

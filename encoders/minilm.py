@@ -15,6 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from encoders._bert import WIDTH, graph
 from encoders._graphs import batches, compiled
+from encoders._texts import readable
 from encoders._weights import MINILM
 from retriever.types import Matrix
 
@@ -33,7 +34,7 @@ class MiniLM:
     def encode(self, sentences: Sequence[str]) -> Matrix:
         """`(N, 384)` float32 of length one."""
         vectors = np.zeros((len(sentences), WIDTH), np.float32)
-        encodings = self._tokenizer.encode_batch([_readable(sentence) for sentence in sentences])
+        encodings = self._tokenizer.encode_batch([readable(sentence) for sentence in sentences])
         by_length = sorted(range(len(sentences)), key=lambda i: len(encodings[i].ids))  # so a batch has little padding
         for batch in batches(len(by_length)):
             rows = by_length[batch]
@@ -50,11 +51,6 @@ class MiniLM:
         tokenizer.enable_truncation(LONGEST)  # its file says 128, and pads everything to that
         tokenizer.no_padding()
         return tokenizer
-
-
-def _readable(sentence: str) -> str:
-    """The sentence as valid Unicode: half a surrogate pair, as file names and shells can hold, becomes `?`."""
-    return sentence.encode("utf-8", "replace").decode("utf-8")
 
 
 def _padded(encodings: Sequence[Encoding]) -> list[np.ndarray]:

@@ -9,20 +9,18 @@ OpenVINO, the text tower on torch.
 """
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
 
 from encoders import _openclip
-from encoders._converted import Run, converted
-from encoders._devices import Batches, device_of, dtype_of, ready, sent
+from encoders._devices import device_of, dtype_of, sent
 from encoders._models import locate
 from encoders._openclip import Tokenize, Tower
+from encoders._queries import asked_of_frames
 from encoders._texts import PLAIN, Texts, unit
-from retriever.errors import DeviceError
-from retriever.types import Matrix, Modality, Part, Picture, Pictures, Space, Text, Times, Tokens, Vector
+from encoders._towers import Towers
+from retriever.types import Matrix, Modality, Part, Pictures, Space, Times, Tokens, Vector
 
 MODALITY = Modality.VISION
 KIND = "pictures and texts"
@@ -32,63 +30,41 @@ PHOTOS = ("{}", "a photo of {}.", "a video of {}.", "a frame of a film that show
 §3.1.4).  The space stays the same.  Not measured here: no trained weights were at hand."""
 
 
-class Towers:
-    """Both towers of a model on one device, read at the first use."""
+class ClipTowers(Towers):
+    """Both towers of a model of open_clip."""
 
     def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(tower.files.name, device, dtype)
         self.tower = tower
-        self.device = device
-        self.dtype = dtype
-        self.own = torch.float32 if device.type == "cpu" else dtype  # of the torch modules
-        self.batches = Batches(device)
-        self._lock = Lock()
-        self._model: torch.nn.Module | None = None
-        self._seeing: Run | None = None
-        self._tokenize: Tokenize | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (3, *self.tower.preprocessing.size)
+
+    def read_network(self) -> torch.nn.Module:
+        return _openclip.network(self.tower)
+
+    def read_tokenizer(self) -> Tokenize:
+        return _openclip.tokenizer(self.tower)
+
+    def media_tower(self, network: Any) -> torch.nn.Module:
+        return _Sight(network)
+
+    def drop_media_tower(self, network: Any) -> None:
+        network.visual = None
 
     def see(self, frames: Pictures) -> Matrix:
         """Frames `(N, H, W, 3)` as rows `(N, D)`, of the length that the network gives them."""
-        seeing, setup = self._sight(), self.tower.preprocessing
-        rows = self.batches.run(len(frames), lambda few: seeing(setup.pixels(frames[few], self.device, self.own)))
-        return self._finite(rows)
+        setup = self.tower.preprocessing
+        return self.media_rows(len(frames), lambda few: setup.pixels(frames[few], self.device, self.own))
 
     def read(self, sentences: list[str]) -> Matrix:
         """Sentences as rows `(N, D)`."""
-        model, tokenize = self._language()
+        model, tokenize = self.language()
         tokens = tokenize(sentences).numpy()
-        encode: Any = model.encode_text
-        return self._finite(
-            self.batches.run(len(tokens), lambda few: encode(sent(tokens[few], self.device), normalize=False))
+        return self.text_rows(
+            len(tokens), lambda few: model.encode_text(sent(tokens[few], self.device), normalize=False)
         )
-
-    def _finite(self, rows: Matrix) -> Matrix:
-        if not np.isfinite(rows).all():
-            raise DeviceError(
-                f"{self.tower.files.name} overflows in {self.dtype}: take --precision bf16 or fp32, or other weights"
-            )
-        return rows
-
-    def _language(self) -> tuple[torch.nn.Module, Tokenize]:
-        with self._lock:
-            if self._tokenize is None:
-                self._tokenize = _openclip.tokenizer(self.tower)
-            return self._loaded(), self._tokenize
-
-    def _sight(self) -> Run:
-        with self._lock:
-            if self._seeing is None:
-                model: Any = self._loaded()
-                self._seeing = sight = _Sight(model)
-                if self.device.type == "cpu":
-                    self._seeing = converted(sight, (3, *self.tower.preprocessing.size), self.dtype)
-                if self._seeing is not sight:
-                    model.visual = None  # OpenVINO has its own copy of these weights
-            return self._seeing
-
-    def _loaded(self) -> torch.nn.Module:
-        if self._model is None:
-            self._model = ready(_openclip.network(self.tower), self.device, self.own)
-        return self._model
 
 
 class _Sight(torch.nn.Module):
@@ -108,9 +84,10 @@ class OpenClip:
 
     modality = MODALITY
 
-    def __init__(self, towers: Towers, prompts: Sequence[str] = PLAIN) -> None:
+    def __init__(self, towers: ClipTowers, prompts: Sequence[str] = PLAIN) -> None:
         tower = towers.tower
         self._towers = towers
+        self.model = towers.model
         self.texts = Texts(NAME, tower.digest, tower.dimension, towers.read, prompts)
         self.side = max(tower.preprocessing.size)
         self.space = Space(
@@ -124,13 +101,7 @@ class OpenClip:
 
     def encode_query(self, part: Part) -> Vector | None:
         """A text through the text tower; a picture as a frame is; of sounds nothing is known."""
-        if isinstance(part, Text):
-            sentence: Vector = self.texts.encode([part.text])[0]
-            return sentence
-        if isinstance(part, Picture):
-            token: Vector = self.encode_frames(part.pixels[None], np.array([[0.0, 1.0]])).rows[0]
-            return token
-        return None
+        return asked_of_frames(part, self.texts, self.encode_frames)
 
     def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
         """One token a frame."""
@@ -158,4 +129,4 @@ def build(
     """
     place = device_of(device)
     dtype = dtype_of(precision, place)
-    return OpenClip(Towers(_openclip.tower(locate("openclip", model, checkpoint)), place, dtype), prompts)
+    return OpenClip(ClipTowers(_openclip.tower(locate("openclip", model, checkpoint)), place, dtype), prompts)

@@ -59,6 +59,8 @@ def _fits(run: Run) -> None:
             f"this library was made with recipe {held[0]}, and pack {recipe.pack!r} is recipe {recipe.digest}: "
             "index into another --library, or take the --pack that made this one"
         )
+    elif held[1] != recipe.text_form:
+        catalog.set_recipe(recipe.digest, recipe.text_form)  # the same weights, and they lie elsewhere by now
     with run.store.snapshot() as snapshot:
         there = {space.name: space for space in snapshot.spaces.values()}
     for space in run.encoders.spaces.values():

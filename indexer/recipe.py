@@ -4,11 +4,11 @@ A pack is a recipe with a name.  Two packs of equal content have equal digests: 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from retriever.errors import BadSettings
+from retriever.errors import BadSettings, WrongRecipe
 from retriever.types import Modality
 
 
@@ -52,6 +52,18 @@ class Recipe:
         counted = self._fields() | ({"models": weights} if weights else {})
         return sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
+    def modality(self, plugin: str) -> Modality:
+        """What one of the encoders is for."""
+        return Modality.VISION if plugin in self.vision else Modality.SOUND
+
+    def without_models(self, modality: Modality) -> "Recipe":
+        """Where no model was chosen for a modality, what stands in for the plug-ins that would read one."""
+        vision, sound = (
+            tuple(STAND_INS.get(name, name) for name in names) if modality is own else names
+            for own, names in ((Modality.VISION, self.vision), (Modality.SOUND, self.sound))
+        )
+        return replace(self, vision=vision, sound=sound)
+
     def model(self, plugin: str) -> Model | None:
         """The one that a plug-in reads."""
         return next((model for model in self.models if model.plugin == plugin), None)
@@ -72,6 +84,8 @@ class Recipe:
         return served[modality]
 
 
+STAND_INS = {"openclip": "", "clap": "soundevents"}
+"""Plug-ins that read a model which a person chooses, and who stands in where none was chosen: "" is nobody."""
 PACKS = (Recipe("offline"), Recipe("openclip", vision=("openclip",), sound=("clap",)))
 
 
@@ -90,7 +104,7 @@ def of(text: str) -> Recipe:
     """The recipe whose `text_form` this is.
 
     Raises:
-        ValueError: it is no recipe of this version.
+        WrongRecipe: it is none of this version.
     """
     try:
         said = json.loads(text)
@@ -98,4 +112,7 @@ def of(text: str) -> Recipe:
         models = tuple(Model(**model) for model in said.get("models", ()))
         return Recipe("", **{**said, **lists, "models": models})
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{text[:60]!r} is no recipe: {error}") from error
+        raise WrongRecipe(
+            f"the library's recipe {text[:60]!r} is none that this reelseek reads ({error}): install the version that "
+            "made the library, or index again into another --library"
+        ) from error

@@ -73,6 +73,19 @@ def test_nothing_is_unpickled() -> None:
     assert found == []
 
 
+def test_only_the_restricted_reader_knows_how_to_unpickle() -> None:
+    """`encoders/_unpickling.py` calls nothing that a file names; its own tests say so."""
+    knows = {
+        str(file.relative_to(ROOT))
+        for package in CODE
+        for file in (ROOT / package).rglob("*.py")
+        if re.search(
+            r"Unpickler|^\s*(import|from) (c?pickle|dill|cloudpickle|joblib|marshal|shelve)\b", file.read_text(), re.M
+        )
+    }
+    assert knows == {"encoders/_unpickling.py"}
+
+
 def test_no_big_file_is_tracked() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     big = [name for name in listed.stdout.split("\0") if name and (ROOT / name).stat().st_size > 1_000_000]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from retriever.settings import NAMES, Resolved, Settings, about, resolve
 
 if TYPE_CHECKING:
-    from api.parts import Towers
+    from api.parts import ModelChoice
     from api.service import Library
     from retriever.types import Filter, Metadata
 
 __all__ = ["NAMES"]
 
 MOVED = "models of the pack openclip, if they are not where the library says"
-TOWERS = ("model", "checkpoint", "sound_model", "sound_checkpoint", "device", "precision")
-"""Settings of models of the pack `openclip`, as `api.parts.Towers` has them."""
+MODELS = ("model", "checkpoint", "sound_model", "sound_checkpoint", "device", "precision")
+"""Settings of models of the pack `openclip`, as `api.parts.ModelChoice` has them."""
 LOOKING = ("depth", "reranker", "head", "adapter")
 """Settings that say how candidates are looked at."""
 
@@ -36,9 +36,9 @@ def settings_arguments(parser: "argparse._ActionsContainer", *names: str) -> Non
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), help=about(name))
 
 
-def towers_arguments(parser: argparse.ArgumentParser, about: str) -> None:
+def models_arguments(parser: argparse.ArgumentParser, about: str) -> None:
     """Flags for the models of the pack `openclip`, as a group of their own."""
-    settings_arguments(parser.add_argument_group(about), *TOWERS)
+    settings_arguments(parser.add_argument_group(about), *MODELS)
 
 
 def resolved(args: argparse.Namespace) -> Resolved:
@@ -69,15 +69,15 @@ def library(chosen: Settings) -> "Library":
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,
-        towers=towers(chosen),
+        models=models(chosen),
     )
 
 
-def towers(chosen: Settings) -> "Towers":
+def models(chosen: Settings) -> "ModelChoice":
     """The models that the settings name, and where they run."""
-    from api.parts import Towers
+    from api.parts import ModelChoice
 
-    return Towers(*(getattr(chosen, name) for name in TOWERS))
+    return ModelChoice.of(chosen)
 
 
 def put_json(document: Mapping[str, Any]) -> None:

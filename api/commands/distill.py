@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
             head.fits(sides[0] if len(sides) == 1 else "", library.spaces)
         found = training.told(
             store,
-            parts.asking(store, _common.towers(chosen)),
+            parts.asking(store, _common.models(chosen)),
             Path(args.manifest),
             audio=head.family == "tefal",
             everything=True,

@@ -16,7 +16,7 @@ from api.terminal import Paint, counted, plain, put, say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     _common.settings_arguments(parser, "library", "store")
-    _common.towers_arguments(parser, _common.MOVED)
+    _common.models_arguments(parser, _common.MOVED)
     _common.every_command(parser)
 
 

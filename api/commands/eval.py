@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     retrieval.add_argument("--annotations", type=Path, metavar="DIR", help="folder of the published files")
     retrieval.add_argument("--videos", type=Path, metavar="DIR", help="folder of the media; they are indexed first")
     _common.settings_arguments(retrieval, "library", *_common.LOOKING, "store", "pack", "jobs")
-    _common.towers_arguments(retrieval, "models of the pack openclip")
+    _common.models_arguments(retrieval, "models of the pack openclip")
     brought = retrieval.add_argument_group("scores of any system, in place of a benchmark")
     brought.add_argument("--scores", type=Path, metavar="FILE", help=".npy array, questions × media; or a TREC run")
     truth = 'a line a question: {"relevant": [column, …]}; or qrels'
@@ -136,7 +136,7 @@ def _asked(args: argparse.Namespace) -> "tuple[Document, Run, Task]":
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,
-        towers=_common.towers(chosen),
+        models=_common.models(chosen),
     ) as library:
         with progress.watching() as watch:
             held = evaluation.gallery(library, manifest, task, args.videos, chosen.pack, chosen.jobs, watch)

@@ -84,7 +84,7 @@ def _spaces(args: argparse.Namespace) -> tuple[str, str]:
         from api.towers import split_off
 
         files = split_off(Path(args.path), Path(args.tower))
-        made = parts.ANYWHERE.build("openclip", str(files.folder), "").space
+        made = parts.AS_MADE.build("openclip", str(files.folder), "").space
         return made.query_side, made.id
     if args.library:
         store = parts.store(Settings().store, Path(args.library), create=False)

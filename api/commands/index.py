@@ -20,7 +20,7 @@ from api.terminal import say
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
     _common.settings_arguments(parser, "library", "pack", "jobs", "store")
-    _common.towers_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
+    _common.models_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
     said.add_argument("--title", default="", help="title")
     said.add_argument("--tag", action="append", default=[], metavar="TAG", help="tag; again for more")
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = _common.settings(args)
     with (
-        Library.open(chosen.library, store=chosen.store, towers=_common.towers(chosen)) as library,
+        Library.open(chosen.library, store=chosen.store, models=_common.models(chosen)) as library,
         progress.watching() as watch,
     ):
         summary = library.index(

@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
     )
     _common.filter_arguments(parser)
-    _common.towers_arguments(parser, _common.MOVED)
+    _common.models_arguments(parser, _common.MOVED)
     _common.every_command(parser)
 
 

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = training.told(
             store,
-            parts.asking(store, _common.towers(chosen)),
+            parts.asking(store, _common.models(chosen)),
             Path(args.manifest),
             audio=options.family == "tefal",
             wanted=args.space,

@@ -160,7 +160,13 @@ class Pairs:
 
 
 def split(pairs: Pairs, holdout: float, seed: int) -> tuple[Pairs, Pairs]:
-    """Captions to train on, and a held-out share of the media that only chooses the checkpoint: no group is in both.
+    """Captions to train on, and those that only choose the checkpoint; see `held_out`."""
+    outside = held_out(pairs, holdout, seed)
+    return pairs.only(np.flatnonzero(~outside)), pairs.only(np.flatnonzero(outside))
+
+
+def held_out(pairs: Pairs, holdout: float, seed: int) -> Mask:
+    """`(N,)`: the captions of a share of the media that are not learnt from; no group is on both sides.
 
     Raises:
         TrainingError: there are too few media for two parts, or too few groups.
@@ -177,8 +183,7 @@ def split(pairs: Pairs, holdout: float, seed: int) -> tuple[Pairs, Pairs]:
             f"captions of {len(media)} media leave {len(media) - held} to train on beside {held} held out; "
             "at least 2 are wanted: caption more media, of more groups"
         )
-    outside = np.isin(group, groups[drawn[:count]])
-    return pairs.only(np.flatnonzero(~outside)), pairs.only(np.flatnonzero(outside))
+    return np.isin(group, groups[drawn[:count]])
 
 
 def mined(pairs: Pairs) -> Ids:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from retriever.adapters import Adapter
-from retriever.training.batches import Pairs
-from retriever.training.loop import Cached, pace
+from retriever.training.batches import Pairs, held_out
+from retriever.training.loop import Cached, pace, ranked
 from retriever.training.losses import listwise
 from retriever.training.model import TextPool
 from retriever.types import Floats, Ids, Matrix
@@ -77,8 +77,13 @@ def distil(
     watch: Callable[[Judged], None] = lambda event: None,
 ) -> Distilled:
     """Train on all captions but those of held-out media; every item of `pairs` is a candidate throughout, those without
-    a caption too.  The adapter is the best on held-out media, none at all (the identity) counted in."""
-    learn, held = held_out(pairs, options)
+    a caption too.  The adapter is the best on held-out media, none at all (the identity) counted in.
+
+    Raises:
+        TrainingError: there are too few media to hold some out.
+    """
+    outside = held_out(pairs, options.holdout, options.seed)
+    learn, held = np.flatnonzero(~outside), np.flatnonzero(outside)
     first = pairs.first_stage()
     width = pairs.texts.shape[1]
     student = nn.Linear(width, width).to(where)
@@ -132,28 +137,11 @@ def _worth(told: dict[str, float]) -> tuple[float, float]:
     return sum(told[f"recall_at_{depth}"] for depth in DEPTHS), told["mrr"]
 
 
-def held_out(pairs: Pairs, options: Options) -> tuple[Ids, Ids]:
-    """Captions to learn from, and those of held-out media; no group is in both."""
-    group = pairs.together[pairs.items]
-    groups = np.unique(group)
-    count = min(len(groups) - 1, max(1, round(options.holdout * len(groups))))
-    held = np.random.default_rng([options.seed, 1]).permutation(groups)[:count]
-    outside = np.isin(group, held)
-    return np.flatnonzero(~outside), np.flatnonzero(outside)
-
-
 def measured(adapter: Adapter, pairs: Pairs, captions: Ids, first: list[Matrix]) -> dict[str, float]:
     """Recall of the first stage over all items at some depths, and the mean reciprocal rank."""
-    ranks = _ranks(_near(adapter(pairs.texts[captions]), first), pairs, captions)
+    ranks = ranked(_near(adapter(pairs.texts[captions]), first), pairs, captions)
     found = {f"recall_at_{depth}": float(np.mean(ranks <= depth)) for depth in (1, 10, *DEPTHS)}
     return {**found, "mrr": float(np.mean(1 / ranks)) if len(ranks) else 0.0}
-
-
-def _ranks(near: Floats, pairs: Pairs, captions: Ids) -> Floats:
-    own = near[np.arange(len(captions)), pairs.items[captions]][:, np.newaxis]
-    others = ~pairs.true(captions, np.arange(len(pairs.owners)))
-    ranks: Floats = 1 + np.sum((near > own) & others, axis=1) + np.sum((near == own) & others, axis=1) / 2
-    return ranks
 
 
 def _near(texts: Matrix, first: list[Matrix]) -> Floats:

@@ -348,12 +348,14 @@ def judged(model: TextPool, pairs: Pairs, where: torch.device) -> Grade:
     return Grade(float(np.mean(ranks < 1.5)), float(np.mean(1 / ranks)))
 
 
-def ranked(scores: Floats, pairs: Pairs) -> Floats:
-    """The rank `(N,)` of each caption's item, from 1: 1 + greater ones + half of equal ones."""
-    own = scores[np.arange(len(scores)), pairs.items][:, np.newaxis]
+def ranked(scores: Floats, pairs: Pairs, captions: Ids | None = None) -> Floats:
+    """The rank of each caption's item, from 1: 1 + greater ones + half of equal ones, other items that it is true of
+    left out.  `scores` `(N, V)` has a row for each of `captions` `(N,)`, or for all."""
+    asked = np.arange(len(scores)) if captions is None else captions
+    own = scores[np.arange(len(scores)), pairs.items[asked]][:, np.newaxis]
     if np.isnan(scores).any():
         raise TrainingError("a score is not a number: train with a smaller --lr")
-    others = ~pairs.true(np.arange(len(pairs)), np.arange(len(pairs.owners)))
+    others = ~pairs.true(asked, np.arange(len(pairs.owners)))
     greater = np.sum((scores > own) & others, axis=1)
     equal = np.sum((scores == own) & others, axis=1)
     ranks: Floats = (1 + greater + equal / 2).astype(np.float32)

@@ -1,7 +1,6 @@
 """open_clip's towers through our encoder: what the library answers, whatever form the weights have."""
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from encoders import _openclip, openclip
+from encoders import _openclip, _towers, openclip
 from encoders._models import Files
 from encoders._pixels import LONG, MODES, WAYS, Preprocessing, by_axes, scaled
 from encoders.openclip import PHOTOS, OpenClip, build
@@ -28,18 +27,10 @@ CONFIGS = {"clip": towers.CLIP, "siglip": towers.SIGLIP, "roberta": towers.HUGGI
 QUESTIONS = ["a dog plays", "the red square", "", "rain"]
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*address: object) -> None:
-        raise AssertionError("nothing here may go to the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refused)
-
-
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversion takes seconds; where it makes no difference it is left out."""
-    monkeypatch.setattr(openclip, "converted", lambda module, shape, dtype: module)
+    monkeypatch.setattr(_towers, "converted", lambda module, shape, dtype: module)
 
 
 class Made:
@@ -126,7 +117,7 @@ def test_siglip_answers_otherwise_without_its_padding(tmp_path: Path) -> None:
 def test_bfloat16_is_near(clip: Made) -> None:
     frames = towers.frames(3, 40, 40)
     rows = [
-        OpenClip(openclip.Towers(_openclip.tower(towers.files(clip.folder)), CPU, dtype))
+        OpenClip(openclip.ClipTowers(_openclip.tower(towers.files(clip.folder)), CPU, dtype))
         .encode_frames(frames, towers.seconds(3))
         .rows
         for dtype in (torch.float32, torch.bfloat16)
@@ -292,7 +283,7 @@ def test_where_memory_runs_out_batches_are_halved(clip: Made, monkeypatch: pytes
 
 
 def test_numbers_that_overflow_are_said(clip: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openclip, "converted", lambda module, *of: lambda x: torch.full((len(x), 24), torch.inf))
+    monkeypatch.setattr(_towers, "converted", lambda module, *of: lambda x: torch.full((len(x), 24), torch.inf))
     with pytest.raises(DeviceError, match=r"overflows in torch\.float32: take --precision bf16 or fp32"):
         build(str(clip.folder), device="cpu").encode_frames(towers.frames(1, 32, 32), towers.seconds(1))
 
@@ -331,7 +322,7 @@ def test_an_architecture_of_the_library_with_own_weights(tmp_path: Path, monkeyp
     save_file(model.state_dict(), file)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-8", towers.CLIP)
     found = OpenClip(
-        openclip.Towers(_openclip.tower(Files("Tiny-8", "Tiny-8", None, file, "1" * 64)), CPU, torch.float32)
+        openclip.ClipTowers(_openclip.tower(Files("Tiny-8", "Tiny-8", None, file, "1" * 64)), CPU, torch.float32)
     )
     tokens = open_clip.SimpleTokenizer(context_length=16)(QUESTIONS)
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from indexer.encoding import Encoders
 from indexer.recipe import Recipe
 
 
-def _encoders(recipe: Recipe, towers: parts.Towers) -> Encoders:
+def _encoders(recipe: Recipe, models: parts.ModelChoice) -> Encoders:
     return Encoders(
         fakes.HashingSentences(),
         {"colours": fakes.Colours()},

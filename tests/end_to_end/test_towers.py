@@ -14,7 +14,7 @@ import towers
 from documents import printed_by
 from safetensors.torch import save_file
 
-from api import parts
+from api import Library, ModelChoice, parts
 from api.main import main
 
 COLOURS = {name: value for name, value in fakes.COLOURS.items() if name in ("red", "green", "blue", "yellow")}
@@ -107,6 +107,43 @@ def test_indexing_again_from_elsewhere_is_the_same_recipe(films, tower, tmp_path
     document = printed_by("index", str(films), "--pack", "openclip", "--model", str(moved), capsys=capsys)
     assert document["indexed"] == []
     assert document["unchanged"] == 4
+    parts._with_model.cache_clear()
+    (moved / "open_clip_model.safetensors").unlink()  # it is asked for there by now, and not where it lay before
+    assert main(["search", "something blue"]) == 1
+    assert "moved" in capsys.readouterr().err
+
+
+def test_a_model_that_was_named_from_here_is_found_from_elsewhere(films, tower, tmp_path, monkeypatch, capsys):
+    (tmp_path / "near").symlink_to(tower)
+    assert indexed(films, "--model", "near") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("REELSEEK_LIBRARY", str(tmp_path / "lib"))
+    parts._with_model.cache_clear()
+    capsys.readouterr()
+    found = printed_by("search", "something blue", "--min-confidence", "0", capsys=capsys)
+    assert found["moments"][0]["media"]["path"].endswith("first.mp4")
+
+
+def test_the_library_takes_models_in_python_too(films, tower):
+    with Library.open("lib", models=ModelChoice(model=str(tower))) as library:
+        library.index([films], pack="openclip")
+    with Library.open("lib") as library:
+        assert library.search("something blue", min_confidence=0)[0].media.path.endswith("first.mp4")
+
+
+def test_a_recipe_of_another_version_is_refused_in_one_line(films, tower, capsys):
+    assert indexed(films, "--model", str(tower)) == 0
+    store = parts.store("local", Path("lib"), create=False)
+    digest, text = store.catalog.recipe()
+    store.catalog.set_recipe(digest, json.dumps({**json.loads(text), "colour": "blue"}))
+    store.close()
+    capsys.readouterr()
+    assert main(["search", "something blue"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "install the version that made the library" in line
+    assert main(["doctor"]) == 1
+    assert "fix: install the version that made the library" in capsys.readouterr().out
 
 
 def test_without_a_model_of_sounds_the_bridge_listens(films, tower, monkeypatch, capsys):
@@ -128,7 +165,7 @@ def test_a_checkpoint_of_ones_own_is_searched_with_after_it_was_moved(films, tow
     mine.write_bytes((tower / "open_clip_model.safetensors").read_bytes())
     assert indexed(films, "--model", str(tower), "--checkpoint", str(mine)) == 0
     mine.rename(other)
-    parts._tower.cache_clear()
+    parts._with_model.cache_clear()
     capsys.readouterr()
     assert main(["search", "something blue"]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from indexer.recipe import PACKS, Model, Recipe, of, pack
+from retriever.errors import WrongRecipe
 
 OWN = Model("openclip", "ViT-B-32", "/here/mine.safetensors", "ab" * 32)
 
@@ -31,5 +32,5 @@ def test_of_a_model_its_weights_count_and_not_where_they_lie() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"nonsense": 1}', '{"models": [{"plugin": "x"}]}'])
 def test_what_is_no_recipe_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no recipe"):
+    with pytest.raises(WrongRecipe, match="none that this reelseek reads"):
         of(text)
