@@ -1,4 +1,4 @@
-"""Models on this machine: pulled, looked over, shown, removed.
+"""Models on this machine: pulled, looked over, removed.
 
     plan = planned("ViT-B-32:laion2b_s34b_b79k")      # over the network, but no weights yet
     pull(plan, watch, waiting)                        # two processes that pull at once pull once
@@ -12,9 +12,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -23,9 +23,9 @@ from tempfile import NamedTemporaryFile
 
 from api import sources
 from api.downloads import Broken, Watch, fetch, unwritable
-from api.sources import UNSTATED, Plan
+from api.sources import Plan
 from encoders import _models
-from encoders._models import Family, Pinned, lock_file, models_folder, nearest, pinned
+from encoders._models import Pinned, lock_file, models_folder, nearest, pinned
 from retriever.errors import PullError, StoreLocked, UnknownModel, WeightsError
 from retriever.stores._lock import CommitLock, Work
 
@@ -36,8 +36,6 @@ IN_TIME = Work("a pull", 24 * 3600.0)
 NOTING = Work("a change of models.lock", 60.0)
 LOCKS, COMING = ".locks", "pulling-"
 """In the models folder: the folder of locks, and what stands before the name of a folder that is not whole yet."""
-BYTES_A_NUMBER = 4
-"""In float32, in which models are read."""
 
 
 def network_allowed() -> None:
@@ -68,7 +66,7 @@ def pull(plan: Plan, watch: Watch, waiting: Callable[[], None]) -> Pinned:
     try:
         with _alone(plan.name, waiting):
             held = pinned().get(plan.name)
-            if held is not None and _sound(plan.name, held):
+            if held is not None and is_sound(plan.name, held):
                 return held
             _cleared(folder, coming)
             one = _whole(plan, coming, watch, held)
@@ -80,7 +78,7 @@ def pull(plan: Plan, watch: Watch, waiting: Callable[[], None]) -> Pinned:
         raise unwritable(models_folder(), error) from error
 
 
-def _sound(name: str, held: Pinned) -> bool:
+def is_sound(name: str, held: Pinned) -> bool:
     """Whether every file of it is as it was pulled."""
     try:
         held.check(name)
@@ -101,7 +99,7 @@ def _whole(plan: Plan, coming: Path, watch: Watch, held: Pinned | None) -> Pinne
             )
         return one
     except (Broken, KeyboardInterrupt):
-        if not _files(coming):
+        if not files_below(coming):
             coming.rmdir()
         raise
     except BaseException:
@@ -116,7 +114,7 @@ def planned(name: str, url: str = "", sha256: str = "") -> Plan:
         UnknownModel, PullError: see `sources.found`.
     """
     held = pinned()
-    for one in _spellings(name):
+    for one in spellings(name):
         if (pin := held.get(one)) is None:
             continue
         if pin.revision:
@@ -136,7 +134,7 @@ def remove(name: str) -> tuple[str, int]:
     with _alone(name, lambda: None):
         held = pinned().get(name)
         folders = {_slug(name), f"{COMING}{_slug(name)}", held.folder if held else _slug(name)}
-        size = sum(file.stat().st_size for folder in folders for file in _files(models_folder() / folder))
+        size = sum(file.stat().st_size for folder in folders for file in files_below(models_folder() / folder))
         _noted(name, None)  # first, so that nobody finds half of it
         for folder in folders:
             shutil.rmtree(models_folder() / folder, ignore_errors=True)
@@ -153,7 +151,7 @@ def known(name: str, *, left: bool = False) -> str:
         UnknownModel: it is not; the message has the nearest names.
     """
     held = pinned()
-    for one in _spellings(name):
+    for one in spellings(name):
         if one in held or (left and any((models_folder() / f"{way}{_slug(one)}").is_dir() for way in ("", COMING))):
             return one
     close = nearest(name, list(held))
@@ -183,103 +181,9 @@ def verify(name: str = "") -> Iterator[tuple[str, str]]:
             )
 
 
-def _spellings(name: str) -> tuple[str, ...]:
+def spellings(name: str) -> tuple[str, ...]:
+    """As whom a model may be here: what was said, and how each family spells it."""
     return name, _models.spelled("openclip", name), _models.spelled("clap", name)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What is told of a model; 0 and "" are not known."""
-
-    name: str
-    family: Family
-    place: str  # its folder here; "" if it is not on this machine
-    source: str
-    revision: str
-    licence: str
-    pulled: str
-    size: int  # bytes of its files
-    dimension: int
-    context: int  # tokens of a text that count
-    image: int  # pixels of a side
-    parameters: int
-
-    @property
-    def memory(self) -> int:
-        """Bytes of the weights when they are read; what a batch needs comes on top."""
-        return self.parameters * BYTES_A_NUMBER
-
-
-def card(name: str) -> Card:
-    """Of a model that was pulled, of a folder in the hub's layout, or of a tag of open_clip's list.
-
-    Raises:
-        UnknownModel, MissingWeights: there is none of that name.
-    """
-    held = pinned()
-    if (folder := Path(name.removeprefix(_models.FOLDER)).expanduser()).is_dir():
-        return _of_folder(folder)
-    spelled = _models.spelled("openclip", name)
-    if spelled in _models.tags() and spelled not in held:
-        return _of_tag(spelled)
-    name = known(name)
-    return _of_pinned(name, held[name])
-
-
-def here(name: str) -> Card | None:
-    """Of a model that was pulled and is as it was; None else."""
-    held = pinned()
-    for one in _spellings(name):
-        if one in held and _sound(one, held[one]):
-            return _of_pinned(one, held[one])
-    return None
-
-
-def cards() -> list[Card]:
-    """Of all that were pulled."""
-    return [_of_pinned(name, one) for name, one in sorted(pinned().items())]
-
-
-def _of_pinned(name: str, one: Pinned) -> Card:
-    return Card(
-        name,
-        one.family,
-        str(one.path()),
-        one.source,
-        one.revision,
-        one.licence,
-        one.pulled,
-        one.size,
-        **_facts(one.facts),
-    )
-
-
-def _of_folder(folder: Path) -> Card:
-    family: Family = "openclip" if (folder / _models.CONFIG["openclip"]).is_file() else "clap"
-    files = _models.locate(family, str(folder))
-    config = json.loads((folder / _models.CONFIG[family]).read_text("utf-8"))
-    facts = sources.facts(family, config)
-    size = sum(file.stat().st_size for file in _files(folder))
-    return Card(
-        str(folder),
-        family,
-        str(folder),
-        "",
-        "",
-        UNSTATED,
-        "",
-        size,
-        **_facts({**facts, "parameters": parameters(files.weights)}),
-    )
-
-
-def _of_tag(name: str) -> Card:
-    source, facts = sources.of_tag(name)
-    return Card(name, "openclip", "", source, "", "told before it is pulled", "", 0, **_facts(facts))
-
-
-def _facts(said: Mapping[str, int]) -> dict[str, int]:
-    return {key: said.get(key, 0) for key in ("dimension", "context", "image", "parameters")}
 
 
 # -------------------------------------------------------------------------------------------------------------- inside
@@ -291,7 +195,7 @@ def _brought(plan: Plan, coming: Path, watch: Watch) -> Pinned:
     for name, body in plan.made.items():
         _written(coming / name, body)
         files[name] = sha256(body).hexdigest()
-    for file in _files(coming):
+    for file in files_below(coming):
         if file.name not in files:
             file.unlink()  # of an earlier pull, when the source had others
     weights = coming / plan.remotes[0].name
@@ -411,5 +315,6 @@ def _slug(name: str) -> str:
     return f"{sub(r'[^A-Za-z0-9._-]+', '-', name)}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _files(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder, however deep."""
     return [file for file in folder.rglob("*") if file.is_file()]

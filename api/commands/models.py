@@ -28,8 +28,8 @@ VERBS = {
 }
 
 if TYPE_CHECKING:
+    from api.cards import Card
     from api.downloads import Watch
-    from api.models import Card
     from api.sources import Plan
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from api import models
+    from api import cards
     from encoders._models import tags
 
     if args.known:
@@ -67,24 +67,24 @@ def _list(args: argparse.Namespace) -> int:
             for name in names:
                 put(name)
         return exits.OK if names else exits.NOTHING
-    cards = [card for card in models.cards() if args.name.lower() in card.name.lower()]
+    found = [card for card in cards.cards() if args.name.lower() in card.name.lower()]
     if args.json:
-        _common.put_json({"models": [_jsonable(card) for card in cards]})
-    elif cards:
-        rows = [(card.name, card.family, _number(card.dimension), amount(card.size), card.licence) for card in cards]
+        _common.put_json({"models": [_jsonable(card) for card in found]})
+    elif found:
+        rows = [(card.name, card.family, _number(card.dimension), amount(card.size), card.licence) for card in found]
         for line in table(rows, ("name", "family", "dimension", "size", "licence")):
             put(line)
     else:
         say("no models here: reelseek models list --known shows what can be pulled")
-    return exits.OK if cards else exits.NOTHING
+    return exits.OK if found else exits.NOTHING
 
 
 def _pull(args: argparse.Namespace) -> int:
-    from api import models
+    from api import cards, models
 
     _check_address(args.url, args.sha256)
     models.network_allowed()
-    if (held := models.here(args.name)) is not None:
+    if (held := cards.here(args.name)) is not None:
         say(f"{held.name} is here already: {held.place}")
         return _told(held, args)
     plan = models.planned(args.name, args.url, args.sha256.lower())
@@ -94,7 +94,7 @@ def _pull(args: argparse.Namespace) -> int:
         say("nothing was pulled")
         return exits.NOTHING
     models.pull(plan, _watching(), lambda: say(f"another process is pulling {plan.name}: waiting for it"))
-    return _told(models.card(plan.name), args)
+    return _told(cards.card(plan.name), args)
 
 
 def _check_address(url: str, sha256: str) -> None:
@@ -163,9 +163,9 @@ def _told(card: "Card", args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from api import models
+    from api import cards
 
-    return _told(models.card(args.name), args)
+    return _told(cards.card(args.name), args)
 
 
 def _verify(args: argparse.Namespace) -> int:

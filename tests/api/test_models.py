@@ -12,7 +12,7 @@ from typing import Any
 import hubs
 import pytest
 
-from api import downloads, models, sources
+from api import cards, downloads, models, sources
 from api.downloads import Broken, Remote
 from encoders._models import locate, lock_file, models_folder, pinned
 from retriever.errors import AlteredWeights, MissingWeights, PullError, UnknownModel, WeightsError
@@ -385,11 +385,11 @@ def test_a_pinned_model_is_brought_again_as_it_was(hub: hubs.Hub, harm: str, mon
         shutil.rmtree(before.path())
     with pytest.raises(WeightsError, match=f"reelseek models pull {NAME} brings it again"):
         locate("openclip", NAME)
-    assert models.here(NAME) is None
+    assert cards.here(NAME) is None
     after = models.pull(models.planned(NAME), quiet, quiet)
     assert (after.files, after.revision) == (before.files, before.revision)
     assert f"/api/models/tiny/clip/revision/{hubs.COMMIT}" in [one.path for one in hub.asked]
-    assert models.here(NAME) is not None
+    assert cards.here(NAME) is not None
     locate("openclip", NAME)
 
 
@@ -439,13 +439,13 @@ def test_other_models_stay_in_the_lock(hub: hubs.Hub) -> None:
 
 def test_cards(hub: hubs.Hub, tmp_path: Path) -> None:
     one = pull(hub)
-    card = models.card(NAME)
+    card = cards.card(NAME)
     assert (card.dimension, card.parameters, card.memory, card.licence) == (8, 3000, 12000, "mit")
-    assert models.cards() == [card]
-    own = models.card(str(one.path()))
+    assert cards.cards() == [card]
+    own = cards.card(str(one.path()))
     assert (own.family, own.dimension, own.licence, own.pulled) == ("openclip", 8, "not stated", "")
     pytest.importorskip("open_clip")
-    known = models.card("ViT-B-16-SigLIP2:webli")
+    known = cards.card("ViT-B-16-SigLIP2:webli")
     assert (known.place, known.dimension, known.context, known.image, known.size) == ("", 768, 64, 224, 0)
 
 
