@@ -205,17 +205,18 @@ def report(bench: Bench) -> NDArray[np.str_]:
 
 def poolings(at: Path, bench: Bench, picked: NDArray[np.bool_]) -> None:
     """Every pooling that needs no training, on the choose half and on the captions of its clips: what the default is
-    chosen by."""
+    chosen by.  Both halves stand beside, for whoever wants to know what looking again brings."""
     told = [caption for caption in captions(bench.folder, bench.stems) if caption.half == HALVES[0]]
     print(f"\n## poolings: choose half, and {len(told)} captions of its clips\n")
-    print("| reranker | R@1 | R@5 | MRR | R@1 of captions | MRR of captions |\n|---|---|---|---|---|---|")
+    print("| reranker | R@1 | R@5 | MRR | R@1 of captions | MRR of captions | R@1, both halves | MRR, both halves |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in parts.RERANKERS.names():
         with Library.open(at, create=False, reranker=name) as library:
             other = replace(bench, library=library)
-            found = ranks(other.fused(), bench.asked, bench.stems)[picked]
+            whole = ranks(other.fused(), bench.asked, bench.stems)
             more = ranks(replace(other, asked=told).fused(), told, bench.stems)
-        cells = [interval(of(found)) for of in MEASURES.values()]
-        cells += [interval(MEASURES[measure](more)) for measure in ("R@1", "MRR")]
+        cells = [interval(of(whole[picked])) for of in MEASURES.values()]
+        cells += [interval(MEASURES[measure](found)) for found in (more, whole) for measure in ("R@1", "MRR")]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 

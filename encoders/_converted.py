@@ -1,4 +1,4 @@
-"""A torch tower on OpenVINO, where that is the faster runtime: on CPUs (`benchmarks/encode.py`).
+"""A torch tower on OpenVINO: on CPUs, where it is as fast or faster, and the way to bfloat16 (`docs/experiments.md`).
 
     run = converted(tower, (3, 224, 224), torch.float32)    # takes seconds, once a process
     rows = run(pixels)                                      # (N, 3, 224, 224) → (N, D)
