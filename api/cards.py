@@ -5,11 +5,13 @@ card("ViT-B-32:laion2b_s34b_b79k"); cards()
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from api import models, sources
 from api.sources import UNSTATED
+from api.throughput import Rate, known
 from encoders import _models
 from encoders._models import Family, Pinned, pinned
 
@@ -33,6 +35,7 @@ class Card:
     context: int  # tokens of a text that count
     image: int  # pixels of a side
     parameters: int
+    throughput: tuple[Rate, ...] = ()  # what was measured of it on this machine
 
     @property
     def memory(self) -> int:
@@ -46,6 +49,12 @@ def card(name: str) -> Card:
     Raises:
         UnknownModel, MissingWeights: there is none of that name.
     """
+    found = _card(name)
+    measured = known(found.name) or known(str(Path(found.name).absolute()))
+    return replace(found, throughput=tuple(measured))
+
+
+def _card(name: str) -> Card:
     held = pinned()
     if (folder := Path(name.removeprefix(_models.FOLDER)).expanduser()).is_dir():
         return _of_folder(folder)
@@ -85,7 +94,7 @@ def _of_pinned(name: str, one: Pinned) -> Card:
 
 
 def _of_folder(folder: Path) -> Card:
-    family: Family = "openclip" if (folder / _models.CONFIG["openclip"]).is_file() else "clap"
+    family = _family(folder)
     files = _models.locate(family, str(folder))
     config = json.loads((folder / _models.CONFIG[family]).read_text("utf-8"))
     facts = sources.facts(family, config)
@@ -103,10 +112,21 @@ def _of_folder(folder: Path) -> Card:
     )
 
 
+def _family(folder: Path) -> Family:
+    """By the configuration that lies there; where there is none, `locate` says what is wanted."""
+    if (folder / _models.CONFIG["openclip"]).is_file():
+        return "openclip"
+    try:
+        page = json.loads((folder / sources.TRANSFORMERS).read_text("utf-8"))
+        return sources.of_transformers(page) or "clap"
+    except (OSError, ValueError, AttributeError):
+        return "clap"
+
+
 def _of_tag(name: str) -> Card:
     source, facts = sources.of_tag(name)
     return Card(name, "openclip", "", source, "", "told before it is pulled", "", 0, **_facts(facts))
 
 
-def _facts(said: Mapping[str, int]) -> dict[str, int]:
+def _facts(said: Mapping[str, int]) -> dict[str, Any]:
     return {key: said.get(key, 0) for key in ("dimension", "context", "image", "parameters")}

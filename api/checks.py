@@ -163,24 +163,37 @@ def models(settings: Settings) -> Iterator[Check]:
     """Those that the library was made with: are they where they were, and what they were?"""
     opened = parts.store(settings.store, Path(settings.library), create=False)
     try:
-        made = opened.catalog.recipe()
+        made, two = opened.catalog.recipe(), opened.catalog.reembedding()
+        with opened.snapshot() as snapshot:
+            media, lacking = snapshot.counts()["media"], len(snapshot.lacking())
     finally:
         opened.close()
-    chosen = parts.ModelChoice.of(settings)
-    try:
-        made_by = recipe.of(made[1]) if made else recipe.Recipe("")
-    except WrongRecipe as error:
-        problem, _, fix = str(error).rpartition(": ")
-        yield Check("recipe", settings.library, problem, fix)
-        return
-    for model in made_by.models:
-        name, checkpoint = chosen.place(made_by, model)
-        about = f"{name} {checkpoint}".strip()
+    if two:
+        found = f"old {two.old.digest}, new {two.new.digest} of {media - lacking:,} of {media:,} media"
+        yield Check("recipes", f"{found}; searched: {two.searched} (reelseek reembed --status)")
+    texts = [one.recipe for one in (two.old, two.new)] if two else [made[1]] if made else []
+    for text in texts:
         try:
-            same = chosen.build(model.plugin, name, checkpoint).texts.digest == model.digest
-        except (MissingExtra, WeightsError, DeviceError) as error:
+            made_by = recipe.of(text)
+        except WrongRecipe as error:
             problem, _, fix = str(error).rpartition(": ")
-            yield Check(f"model {model.plugin}", about, problem or str(error), fix if problem else "see the message")
+            yield Check("recipe", settings.library, problem, fix)
             continue
-        fix = f"name the model that made it with {' or '.join(parts.FLAGS[made_by.modality(model.plugin)])}"
-        yield Check(f"model {model.plugin}", about, *(() if same else ("not the weights that made this library", fix)))
+        chosen = parts.ModelChoice.of(settings)
+        # A model that the settings name is one of two recipes, at most.
+        choices = (chosen, chosen.unnamed()) if two else (chosen,)
+        for model in made_by.models:
+            tried = [_model(made_by, model, choice) for choice in choices]
+            yield next((check for check in tried if not check.problem), tried[0])
+
+
+def _model(made_by: recipe.Recipe, model: recipe.Model, chosen: parts.ModelChoice) -> Check:
+    name, checkpoint = chosen.place(made_by, model)
+    about = f"{name} {checkpoint}".strip()
+    try:
+        same = chosen.build(model.plugin, name, checkpoint).digest == model.digest
+    except (MissingExtra, WeightsError, DeviceError) as error:
+        problem, _, fix = str(error).rpartition(": ")
+        return Check(f"model {model.plugin}", about, problem or str(error), fix if problem else "see the message")
+    fix = f"name the model that made it with {parts.flags(made_by, model.plugin)}"
+    return Check(f"model {model.plugin}", about, *(() if same else ("not the weights that made this library", fix)))

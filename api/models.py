@@ -193,7 +193,7 @@ def _brought(plan: Plan, coming: Path, watch: Watch) -> Pinned:
     """All files of a plan in `coming`, on the disk."""
     files = {remote.name: fetch(remote, coming, watch) for remote in plan.remotes}
     for name, body in plan.made.items():
-        _written(coming / name, body)
+        written(coming / name, body)
         files[name] = sha256(body).hexdigest()
     for file in files_below(coming):
         if file.name not in files:
@@ -282,11 +282,11 @@ def _noted(name: str, one: Pinned | None) -> None:
         if one is not None:
             held[name] = {**asdict(one), "files": dict(one.files), "facts": dict(one.facts)}
         page = {"version": _models.VERSION, "models": {key: held[key] for key in sorted(held)}}
-        _written(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
+        written(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
         _synced(lock_file().parent)
 
 
-def _written(file: Path, body: bytes) -> None:
+def written(file: Path, body: bytes) -> None:
     """Whole or not at all."""
     with NamedTemporaryFile(dir=file.parent, prefix=".", delete=False) as stream:
         try:

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from indexer import recipe as recipes
 from indexer.encoding import Encoders
 from indexer.recipe import Model, Recipe
-from retriever.errors import BadSettings, MissingExtra, SpaceMismatch, StoreUnavailable, WeightsError
+from retriever.errors import BadSettings, MissingExtra, ReelseekError, SpaceMismatch, StoreUnavailable, WeightsError
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
 from retriever.settings import Settings
+from retriever.sharing import Shared
 from retriever.types import Matrix, Modality
 
 ENCODERS = Registry("encoders")
@@ -30,6 +32,7 @@ RERANKERS = Registry("retriever.rerankers")
 DIGEST_LETTERS = 12
 """Letters of a digest that a space's query side keeps."""
 DEFAULT_PACK = Settings().pack
+DEFAULT_SENTENCES = recipes.pack(DEFAULT_PACK).sentences
 MOST_DECODERS = 4
 """Encoders share the processors with the decoders; more decoders than this only wait."""
 
@@ -70,12 +73,19 @@ class ModelChoice:
     checkpoint: str = ""
     sound_model: str = ""  # of sounds and texts
     sound_checkpoint: str = ""
+    video_model: str = ""  # of clips and texts: PLUGIN:MODEL
     device: str = "auto"
     precision: str = "auto"
+    runtime: str = "auto"
+    prompts: str = "plain"  # sentences around a question to a model of pictures
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         return cls(*(getattr(settings, field.name) for field in fields(cls)))
+
+    def unnamed(self) -> Self:
+        """The same, but for models: those that a library was made with."""
+        return replace(self, model="", checkpoint="", sound_model="", sound_checkpoint="", video_model="")
 
     def chosen(self, modality: Modality) -> tuple[str, str]:
         """Model and checkpoint; empty where none was chosen."""
@@ -83,8 +93,25 @@ class ModelChoice:
             return self.model, self.checkpoint
         return self.sound_model, self.sound_checkpoint
 
+    def video(self) -> tuple[str, str]:
+        """The plug-in and the model of clips; empty where none was chosen.
+
+        Raises:
+            BadSettings: it names no plug-in.
+        """
+        plugin, colon, model = self.video_model.partition(":")
+        if self.video_model and not (plugin and colon and model):
+            raise BadSettings(
+                f"--video-model is {self.video_model!r}; it wants PLUGIN:MODEL, such as frozen:FILE, "
+                "xclip:hf-hub:microsoft/xclip-base-patch32 or ila:FOLDER"
+            )
+        return plugin, model
+
     def place(self, made_by: Recipe, kept: Model) -> tuple[str, str]:
         """Where a library's model lies: as it was named when the library was made, or as it was chosen now."""
+        if kept.plugin in made_by.clips:
+            plugin, model = self.video()
+            return (model, "") if plugin == kept.plugin else (kept.name, kept.checkpoint)
         model, checkpoint = self.chosen(made_by.modality(kept.plugin))
         return (model, checkpoint) if model else (kept.name, checkpoint or kept.checkpoint)
 
@@ -94,28 +121,41 @@ class ModelChoice:
         Raises:
             MissingExtra, WeightsError, DeviceError: as their names say.
         """
-        return _with_model(plugin, model, checkpoint, self.device, self.precision)
+        return _with_model(plugin, model, checkpoint, self.device, self.precision, self.runtime, self.prompts)
 
 
 AS_MADE = ModelChoice()
 """No choice: the models that a library was made with, on the best device."""
 FLAGS = {Modality.VISION: ("--model", "--checkpoint"), Modality.SOUND: ("--sound-model", "--sound-checkpoint")}
 """What people say to choose."""
+VIDEO_FLAG = "--video-model"
+CLIP_KINDS = ("clips", "clips and texts")
+"""What plug-ins that see several frames together say of themselves; those without texts are handed sentences."""
+
+
+def flags(made_by: Recipe, plugin: str) -> str:
+    """What people say to choose the model of a plug-in."""
+    return VIDEO_FLAG if plugin in made_by.clips else " or ".join(FLAGS[made_by.modality(plugin)])
 
 
 @lru_cache(maxsize=4)
-def _with_model(plugin: str, model: str, checkpoint: str, device: str, precision: str) -> Any:
-    return ENCODERS.load(plugin).build(model, checkpoint, device=device, precision=precision)
+def _with_model(
+    plugin: str, model: str, checkpoint: str, device: str, precision: str, runtime: str, prompts: str
+) -> Any:
+    module = ENCODERS.load(plugin)
+    given = (sentences(DEFAULT_SENTENCES),) if module.KIND == "clips" else ()
+    own = {"prompts": prompts} if module.KIND == "pictures and texts" else {}
+    return module.build(*given, model, checkpoint, device=device, precision=precision, runtime=runtime, **own)
 
 
-def recipe(pack: str, models: ModelChoice) -> Recipe:
-    """The recipe of a pack, with the models that a person chose for it.
+def recipe(pack: str, models: ModelChoice, budget: float = 0.0) -> Recipe:
+    """The recipe of a pack, with the models that a person chose for it, and the share of frames to spend on it.
 
     Raises:
-        BadSettings: no such pack, or it wants a model and has none, or has none to choose.
+        BadSettings: no such pack, or it wants a model and has none, or has none to choose; no such budget.
         MissingExtra, WeightsError: a model is not here; the message says how to get it.
     """
-    made = recipes.pack(pack)
+    made = recipes.pack(pack).within(budget)
     found: list[Model] = []
     for modality, (flag, weights) in FLAGS.items():
         model, checkpoint = models.chosen(modality)
@@ -133,14 +173,32 @@ def recipe(pack: str, models: ModelChoice) -> Recipe:
                 f"pack {pack!r} wants a model: {flag} NAME:TAG (`reelseek models list` has those that are here, "
                 f"`reelseek models pull` brings one), or {flag} ARCHITECTURE {weights} FILE"
             )
+    if models.video_model:
+        plugin, model = models.video()
+        _sees_clips(plugin)
+        found.append(_model(plugin, model, "", models))
+        made = replace(made, clips=(plugin,))
     return replace(made, models=tuple(found))
+
+
+def _sees_clips(plugin: str) -> None:
+    """
+    Raises:
+        UnknownPlugin, MissingExtra: it is not there.
+        BadSettings: it is another kind of plug-in.
+    """
+    kind = ENCODERS.load(plugin).KIND
+    if kind not in CLIP_KINDS:
+        raise BadSettings(
+            f"{VIDEO_FLAG} names {plugin!r}, which encodes {kind}: name one of {' and '.join(CLIP_KINDS)}"
+        )
 
 
 def _model(plugin: str, model: str, checkpoint: str, models: ModelChoice) -> Model:
     """As a recipe keeps it: by its weights, and by where they lie from whatever folder it is asked."""
     built = models.build(plugin, model, checkpoint)
     weights = str(Path(checkpoint).expanduser().absolute()) if checkpoint else ""
-    return Model(plugin, built.model, weights, built.texts.digest)
+    return Model(plugin, built.model, weights, built.digest)
 
 
 def encoders(recipe: Recipe, models: ModelChoice = AS_MADE) -> Encoders:
@@ -153,18 +211,18 @@ def encoders(recipe: Recipe, models: ModelChoice = AS_MADE) -> Encoders:
     missing: dict[Modality, str] = {}
     return Encoders(
         shared,
-        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared)
-        | _with_models(recipe, Modality.VISION, models),
-        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared) | _with_models(recipe, Modality.SOUND, models),
+        vision=_built(ENCODERS, recipe, Modality.VISION, missing, shared) | _with_models(recipe, recipe.vision, models),
+        clips=_with_models(recipe, recipe.clips, models),
+        sound=_built(ENCODERS, recipe, Modality.SOUND, missing, shared) | _with_models(recipe, recipe.sound, models),
         speech=_built(RECOGNIZERS, recipe, Modality.SPEECH, missing),
         text=_built(RECOGNIZERS, recipe, Modality.TEXT, missing),
         missing=missing,
     )
 
 
-def _with_models(recipe: Recipe, modality: Modality, models: ModelChoice) -> dict[str, Any]:
-    """The plug-ins of one modality that read a model, with that of the recipe."""
-    kept = [model for name in recipe.names(modality) if (model := recipe.model(name))]
+def _with_models(recipe: Recipe, names: Sequence[str], models: ModelChoice) -> dict[str, Any]:
+    """Those of these plug-ins that read a model, with that of the recipe."""
+    kept = [model for name in names if (model := recipe.model(name))]
     return {model.plugin: models.build(model.plugin, model.name, model.checkpoint) for model in kept}
 
 
@@ -204,15 +262,37 @@ def query_side(side: str, made_by: Recipe, models: ModelChoice = AS_MADE) -> Sen
     return encoder
 
 
+def _asked_by(library: Store, side: str, models: ModelChoice) -> SentenceEncoder:
+    """The encoder of one query side.  Of two recipes the one whose model it is has it, wherever that was named."""
+    held, two = library.catalog.recipe(), library.catalog.reembedding()
+    made_by = recipes.of(held[1]) if held else recipes.pack(DEFAULT_PACK)
+    if not side:
+        return sentences(made_by.sentences)
+    if two is None:
+        return query_side(side, made_by, models)
+    name, _, digest = side.partition(":")
+    both = [recipes.of(one.recipe) for one in (two.current, two.old, two.new)]
+    both.sort(key=lambda one: not ((model := one.model(name)) and model.digest.startswith(digest)))
+    refused: list[ReelseekError] = []
+    for choice in (models, models.unnamed()):  # a model that is named now is one of the two, at most
+        for one in both:
+            try:
+                return query_side(side, one, choice)
+            except (SpaceMismatch, WeightsError) as error:
+                refused.append(error)
+    raise refused[0]
+
+
 def asking(library: Store, models: ModelChoice = AS_MADE) -> EncodeSentences:
-    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes."""
-    loaded: dict[str, SentenceEncoder] = {}
+    """What turns sentences into vectors for the questions of `library`, loaded when the first one comes.  Questions of
+    several threads share batches."""
+    loaded: dict[str, Shared] = {}
+    loading = Lock()
 
     def encode(texts: Sequence[str], side: str) -> Matrix:
-        if side not in loaded:
-            held = library.catalog.recipe()
-            made_by = recipes.of(held[1]) if held else recipes.pack(DEFAULT_PACK)
-            loaded[side] = query_side(side, made_by, models) if side else sentences(made_by.sentences)
+        with loading:
+            if side not in loaded:
+                loaded[side] = Shared(_asked_by(library, side, models))
         return loaded[side].encode(texts)
 
     return encode

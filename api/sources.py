@@ -39,7 +39,9 @@ OTHERWISE = "open_clip_pytorch_model.bin"
 SETUP = ("mean", "std", "interpolation", "resize_mode")
 """What a tag says of preprocessing."""
 CONTEXT = 77
-"""Tokens of a text where a configuration of open_clip does not say it."""
+"""Tokens of a text where a configuration does not say it."""
+TRANSFORMERS = "config.json"
+"""The configuration of a model of transformers, which names its family."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +203,16 @@ def _of_hub(name: str, repository: Repository) -> Plan:
     """A model that is named by its place on the hub."""
     if CONFIG["openclip"] in repository.files:
         config = repository.config(CONFIG["openclip"])
-        remotes = (repository.first(WEIGHTS["openclip"]), *repository.all_of(BESIDE))
+        remotes = (repository.first(WEIGHTS["openclip"]), *repository.all_of(BESIDE["openclip"]))
         return _openclip(name, repository, config, remotes, {})
-    if CONFIG["clap"] in repository.files:
-        config = repository.config(CONFIG["clap"])
-        if config.get("model_type") == "clap":
-            return _clap(name, repository, config)
-    raise PullError(f"{repository.page} is laid out neither for open_clip ({CONFIG['openclip']}) nor as a ClapModel")
+    if TRANSFORMERS in repository.files:
+        config = repository.config(TRANSFORMERS)
+        if (family := of_transformers(config)) is not None:
+            remotes = (repository.first(WEIGHTS[family]), *repository.all_of(BESIDE[family]))
+            return repository.plan(name, family, remotes, facts(family, config), {})
+    raise PullError(
+        f"{repository.page} is laid out neither for open_clip ({CONFIG['openclip']}) nor as a ClapModel or XCLIPModel"
+    )
 
 
 def _of_tag(architecture: str, tag: str, hub: Hub) -> Plan:
@@ -227,7 +232,7 @@ def _of_tag(architecture: str, tag: str, hub: Hub) -> Plan:
         remotes, made = repository.all_of(TOKENIZER), {CONFIG["openclip"]: _page(config)}
     else:
         config = repository.config(CONFIG["openclip"])
-        remotes, made = repository.all_of(BESIDE), {}
+        remotes, made = repository.all_of(BESIDE["openclip"]), {}
     return _openclip(f"{architecture}:{tag}", repository, config, (weights, *remotes), made)
 
 
@@ -236,11 +241,6 @@ def _openclip(
 ) -> Plan:
     texts = _texts(config, Hub(endpoint=repository.endpoint), {remote.name for remote in remotes})
     return repository.plan(name, "openclip", (*remotes, *texts), openclip_facts(config), made)
-
-
-def _clap(name: str, repository: Repository, config: dict[str, Any]) -> Plan:
-    remotes = (repository.first(WEIGHTS["clap"]), *repository.all_of(BESIDE))
-    return repository.plan(name, "clap", remotes, clap_facts(config), {})
 
 
 def _texts(config: Mapping[str, Any], hub: Hub, here: set[str]) -> tuple[Remote, ...]:
@@ -309,9 +309,17 @@ def of_tag(name: str) -> tuple[str, dict[str, int]]:
     return f"{Hub().endpoint}/{'/'.join(path.parts[:2])}", openclip_facts(_configured(architecture, {}))
 
 
+def of_transformers(config: Mapping[str, Any]) -> Family | None:
+    """The family of a configuration in transformers' layout."""
+    families: Mapping[object, Family] = {"clap": "clap", "xclip": "xclip"}
+    return families.get(config.get("model_type"))
+
+
 def facts(family: Family, config: Mapping[str, Any]) -> dict[str, int]:
     """What the configuration of a model says."""
-    return openclip_facts(config) if family == "openclip" else clap_facts(config)
+    if family == "openclip":
+        return openclip_facts(config)
+    return xclip_facts(config) if family == "xclip" else clap_facts(config)
 
 
 def openclip_facts(config: Mapping[str, Any]) -> dict[str, int]:
@@ -326,6 +334,21 @@ def openclip_facts(config: Mapping[str, Any]) -> dict[str, int]:
 def clap_facts(config: Mapping[str, Any]) -> dict[str, int]:
     """What a configuration of a ClapModel says."""
     return _numbers({"dimension": config.get("projection_dim") or config.get("text_config", {}).get("projection_dim")})
+
+
+def xclip_facts(config: Mapping[str, Any]) -> dict[str, int]:
+    """What a configuration of an XCLIPModel says; what it does not is as in its first model, whose numbers
+    transformers leaves out."""
+    text, vision = (
+        {**(config.get(f"{side}_config") or {}), **(config.get(f"{side}_config_dict") or {})}
+        for side in ("text", "vision")
+    )
+    said = {
+        "dimension": config.get("projection_dim", 512),
+        "context": text.get("max_position_embeddings", CONTEXT),
+        "image": vision.get("image_size", 224),
+    }
+    return _numbers(said)
 
 
 def _numbers(said: Mapping[str, object]) -> dict[str, int]:

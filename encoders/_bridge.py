@@ -85,7 +85,8 @@ class Bridge:
     def labels(self, probabilities: Floats) -> tuple[tuple[tuple[str, ...], ...], Floats]:
         """The most probable names of each row `(N, C)`, and their probabilities `(N, 5)`, padded with 0."""
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :LABELS_KEPT]
-        chances = np.take_along_axis(probabilities, best, axis=1)
+        chances = np.zeros((len(best), LABELS_KEPT), probabilities.dtype)  # there may be fewer classes
+        chances[:, : best.shape[1]] = np.take_along_axis(probabilities, best, axis=1)
         counts = np.maximum(1, (chances >= LEAST_PROBABLE).sum(axis=1))
         kept_chances = np.where(np.arange(LABELS_KEPT) < counts[:, None], chances, 0).astype(np.float32)
         names = tuple(tuple(self.names[i] for i in row[:count]) for row, count in zip(best, counts, strict=True))

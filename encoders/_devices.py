@@ -24,6 +24,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 AMPERE = (8, 0)  # compute capability of the first GPUs that calculate in bfloat16
 ROWS = {"cpu": 16, "mps": 32, "cuda": 128}
 """Rows in a batch; a CPU of a few cores gains nothing from more."""
+PICTURES = 4  # dimensions of a convolution over pictures
 STEP = 4  # what is left over goes in batches of a fourth, a sixteenth, …: every size costs memory and a warm-up
 
 
@@ -77,14 +78,17 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
 
 
 def ready(module: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-    """The network on its device, for answering only; weights of convolutions lie channels last.
+    """The network on its device, for answering only; weights of convolutions over pictures lie channels last.
 
     Who asks for float32 on a GPU gets it: cuDNN rounds what it convolves to 10 bits unless told.
     """
     if device.type == "cuda" and dtype == torch.float32:
         torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     placed: torch.nn.Module = module.eval().requires_grad_(False).to(device, dtype)
-    return placed.to(memory_format=torch.channels_last)
+    for weight in placed.parameters():
+        if weight.dim() == PICTURES:  # `to` refuses a network that convolves over time as well
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return placed
 
 
 def sent(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:

@@ -46,6 +46,15 @@ def compiled(model: ov.Model, precision: str = "f32") -> ov.CompiledModel:
     return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision})
 
 
+def opened(file: Path) -> ov.Model:
+    """A graph that `openvino.save_model` wrote.
+
+    Raises:
+        RuntimeError: it is none.
+    """
+    return _core().read_model(file)
+
+
 def batches(count: int) -> Iterator[slice]:
     """`count` rows in batches of few sizes: the runtime keeps memory for every size it has met."""
     start = 0

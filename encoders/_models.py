@@ -23,20 +23,28 @@ from typing import Any, Literal, get_args
 from encoders._cache import cache_folder
 from retriever.errors import AlteredWeights, MissingWeights, UnknownModel
 
-Family = Literal["openclip", "clap"]
+Family = Literal["openclip", "clap", "frozen", "xclip", "ila"]
 
 HUB = "hf-hub:"
 FOLDER = "local-dir:"
 """What open_clip writes before names of the hub, and before folders."""
 VERSION = 1
 """Of `models.lock`."""
-CONFIG: Mapping[Family, str] = {"openclip": "open_clip_config.json", "clap": "config.json"}
+CONFIG: Mapping[Family, str] = {
+    "openclip": "open_clip_config.json",
+    "clap": "config.json",
+    "xclip": "config.json",
+}
+"""What a folder holds beside weights; a family that is not here reads all from the weights' shapes."""
 WEIGHTS: Mapping[Family, tuple[str, ...]] = {
     "openclip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
     "clap": ("model.safetensors", "pytorch_model.bin"),
+    "xclip": ("model.safetensors", "pytorch_model.bin"),
 }
-"""File names of the two layouts, the best first."""
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+"""File names of the hub's layouts, the best first; a family that is not here reads the one file of weights there is."""
+ALONE = ("frozen", "xclip", "ila")
+"""Families whose authors publish one file: it may be named instead of a folder.  X-CLIP's needs nothing beside it."""
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 """What a file of weights may end in."""
 TOKENIZER = (
     "tokenizer.json",
@@ -50,7 +58,15 @@ TOKENIZER = (
     "tokenizer.model",
     "sentencepiece.bpe.model",
 )
-BESIDE = ("open_clip_config.json", "config.json", "preprocessor_config.json", *TOKENIZER)
+HUB_PAGES = ("open_clip_config.json", "config.json", "preprocessor_config.json", *TOKENIZER)
+LABELS = ("labels.csv", "labels.txt")
+BESIDE: Mapping[Family, tuple[str, ...]] = {
+    "openclip": HUB_PAGES,
+    "clap": HUB_PAGES,
+    "frozen": TOKENIZER,
+    "xclip": HUB_PAGES,
+    "ila": LABELS,
+}
 """Files beside the weights that change what a model answers."""
 
 
@@ -146,7 +162,7 @@ def spelled(family: Family, model: str) -> str:
     """The one spelling of a name: `ViT-B/32:WebLi` is `ViT-B-32:webli`, and CLAP's names are the hub's."""
     if model.startswith(HUB):
         return model.rstrip("/")
-    if family == "clap":
+    if family != "openclip":
         return f"{HUB}{model}" if re.fullmatch(r"[\w.-]+/[\w.-]+", model) else model
     architecture, colon, tag = model.partition(":")
     return architecture.replace("/", "-") + colon + tag.lower().replace("-", "_")
@@ -156,8 +172,8 @@ def locate(family: Family, model: str, checkpoint: str = "") -> Files:
     """The files of a model.
 
     Args:
-        model: a tag (`ARCHITECTURE:TAG`) or id (`hf-hub:ORG/NAME`) that was pulled, a folder in the hub's layout, or,
-            for openclip, an architecture alone.
+        model: a tag (`ARCHITECTURE:TAG`) or id (`hf-hub:ORG/NAME`) that was pulled, a folder in the hub's layout, for
+            openclip an architecture alone, or for a family of `ALONE` the authors' file.
         checkpoint: a file of weights to be read instead of those that came with the model.
 
     Raises:
@@ -166,6 +182,8 @@ def locate(family: Family, model: str, checkpoint: str = "") -> Files:
         AlteredWeights: a file is not the one that was pulled.
     """
     own = _checkpoint(checkpoint) if checkpoint else None
+    if family in ALONE and (file := Path(model).expanduser()).is_file():
+        return _by_itself(family, file.absolute())
     if (folder := _folder(family, model)) is not None:
         return _in(family, str(folder.absolute()), folder, own)
     name, held = spelled(family, model), pinned()
@@ -187,25 +205,52 @@ def _folder(family: Family, model: str) -> Path | None:
     folder = Path(said).expanduser()
     if folder.is_dir() and (said != model or family != "openclip" or _built_in(model) is None):
         return folder
-    if said != model or said.startswith(("/", "./", "../", "~")) or said.endswith(os.sep):
+    a_file = family in ALONE and folder.suffix in SUFFIXES
+    if a_file or said != model or said.startswith(("/", "./", "../", "~")) or said.endswith(os.sep):
+        if family in ALONE:
+            raise MissingWeights(
+                f"{folder} is neither a file nor a folder: name a file that ends in {', '.join(SUFFIXES)}, or a folder "
+                "that holds one"
+            )
         raise MissingWeights(f"{folder} is not a folder: name one that holds {CONFIG[family]} and weights")
     return None
 
 
 def _in(family: Family, name: str, folder: Path, own: Path | None) -> Files:
     """A folder in the hub's layout."""
-    if not (folder / CONFIG[family]).is_file():
+    if family in CONFIG and not (folder / CONFIG[family]).is_file():
         raise MissingWeights(
             f"{folder} has no {CONFIG[family]}, wanted that, its tokenizer, and one of {', '.join(WEIGHTS[family])}"
         )
-    found = [folder / file for file in WEIGHTS[family] if (folder / file).is_file()]
-    if own is None and not found:
-        raise MissingWeights(
-            f"{folder} has no weights, wanted one of {', '.join(WEIGHTS[family])}: name a file with --checkpoint"
-        )
-    weights = own or found[0]
-    parts = {file: _sum(folder / file) for file in BESIDE if (folder / file).is_file()}
+    weights = own or _weights(family, folder)
+    parts = {file: _sum(folder / file) for file in BESIDE[family] if (folder / file).is_file()}
     return Files(name, "", folder, weights, _digest({**parts, "weights": _sum(weights)}))
+
+
+def _weights(family: Family, folder: Path) -> Path:
+    """The file of weights in a folder."""
+    if family in WEIGHTS:
+        found = [folder / file for file in WEIGHTS[family] if (folder / file).is_file()][:1]
+        way = f"wanted one of {', '.join(WEIGHTS[family])}: name a file with --checkpoint"
+    else:
+        found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+        way = f"wanted a file that ends in {', '.join(SUFFIXES)}"
+    if not found:
+        raise MissingWeights(f"{folder} has no weights, {way}")
+    if len(found) > 1:
+        raise MissingWeights(
+            f"{folder} has several files of weights, {', '.join(file.name for file in found)}: name one"
+        )
+    return found[0]
+
+
+def _by_itself(family: Family, file: Path) -> Files:
+    """A file of the authors, and what lies beside it that the family reads."""
+    if file.suffix not in SUFFIXES:
+        raise MissingWeights(f"{file} is named as a model; a file of weights ends in {', '.join(SUFFIXES)}")
+    if family in CONFIG:  # the layout of a folder is another one
+        return Files(str(file), "", None, file, _digest({"weights": _sum(file)}))
+    return _in(family, str(file), file.parent, file)
 
 
 def _bare(name: str, config: Path, own: Path) -> Files:

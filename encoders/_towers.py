@@ -4,6 +4,7 @@ A family of models says how its network and tokenizer are had, and which part of
 families have in common is here.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from threading import Lock
@@ -12,22 +13,47 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders._converted import Run, converted
+from encoders._converted import Graph, Run, converted, keep, kept
 from encoders._devices import Batches, ready
 from retriever.errors import DeviceError
 from retriever.types import Matrix
+
+log = logging.getLogger(__name__)
+
+
+RUNTIMES = ("auto", "torch", "compile", "openvino")
 
 
 class Towers(ABC):
     """One model."""
 
-    def __init__(self, model: str, device: torch.device, dtype: torch.dtype) -> None:
-        """`model` is its name, for messages and for whoever wants to have it again."""
+    def __init__(
+        self, model: str, digest: str, device: torch.device, dtype: torch.dtype, runtime: str = "auto"
+    ) -> None:
+        """
+        Args:
+            model: its name, for messages and for whoever wants to have it again.
+            digest: of all that the media tower is read from.
+            runtime: what runs the media tower: torch, compile, openvino, or auto, which is openvino on a CPU.
+
+        Raises:
+            ValueError: it is no such name.
+            DeviceError: OpenVINO on another device than a CPU.
+        """
+        if runtime not in RUNTIMES:
+            raise ValueError(f"runtime is {runtime!r}, wanted one of {', '.join(RUNTIMES)}")
+        if runtime == "openvino" and device.type != "cpu":
+            raise DeviceError(f"runtime openvino on {device}: it runs on CPUs; take --device cpu, or --runtime torch")
+        if runtime == "auto":
+            runtime = "openvino" if device.type == "cpu" else "torch"
         self.model = model
+        self.digest = digest
         self.device = device
         self.dtype = dtype
-        self.own = torch.float32 if device.type == "cpu" else dtype  # of the torch modules
+        self.runtime = runtime
+        self.own = torch.float32 if runtime == "openvino" else dtype  # of the torch modules
         self.batches = Batches(device)
+        self._texts = Batches(device)
         self._lock = Lock()
         self._network: torch.nn.Module | None = None
         self._sense: Run | None = None
@@ -65,7 +91,7 @@ class Towers(ABC):
 
     def text_rows(self, count: int, forward: Callable[[slice], torch.Tensor]) -> Matrix:
         """The same of texts, which a family encodes with `language`."""
-        return self._finite(self.batches.run(count, forward))
+        return self._finite(self._texts.run(count, forward))
 
     def language(self) -> tuple[Any, Any]:
         """The network, and the tokenizer."""
@@ -77,13 +103,29 @@ class Towers(ABC):
     def _media(self) -> Run:
         with self._lock:
             if self._sense is None:
-                network = self._read()
-                self._sense = module = self.media_tower(network)
-                if self.device.type == "cpu":
-                    self._sense = converted(module, self.shape, self.dtype)
-                if self._sense is not module:
-                    self.drop_media_tower(network)  # OpenVINO has its own copy of these weights
+                self._sense = self._on_openvino() if self.runtime == "openvino" else self._on_torch()
             return self._sense
+
+    def _on_openvino(self) -> Run:
+        """Where this machine did it before, without reading the weights again."""
+        key = f"{self.digest} {self.shape} {self.dtype}"
+        found = kept(key, self.dtype) if self.digest else None
+        if found is not None:
+            return found
+        network = self._read()
+        module = self.media_tower(network)
+        run = converted(module, self.shape, self.dtype)
+        if isinstance(run, Graph):
+            self.drop_media_tower(network)  # OpenVINO has its own copy of these weights
+            if self.digest:
+                keep(run, key)
+        return run
+
+    def _on_torch(self) -> Run:
+        module = self.media_tower(self._read())
+        if self.runtime == "torch":
+            return module
+        return faster(module, torch.zeros(1, *self.shape, device=self.device, dtype=self.own))
 
     def _read(self) -> torch.nn.Module:
         if self._network is None:
@@ -96,3 +138,16 @@ class Towers(ABC):
                 f"{self.model} overflows in {self.dtype}: take --precision bf16 or fp32, or other weights"
             )
         return rows
+
+
+def faster(module: torch.nn.Module, probe: torch.Tensor) -> Run:
+    """The tower through `torch.compile`, tried with `probe`; as it is where that fails, since a compiler is not
+    everywhere.  The first batch of each size takes as long as a compiler does."""
+    run: Run = torch.compile(module)
+    try:
+        with torch.inference_mode():
+            run(probe)
+    except Exception as error:  # noqa: BLE001  a compiler's troubles are of all kinds
+        log.warning("torch cannot compile this model (%s): it runs as it is", str(error).strip().partition("\n")[0])
+        return module
+    return run

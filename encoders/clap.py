@@ -34,8 +34,8 @@ STREAM = 64  # windows that are cut from a sound at a time: 123 MB
 class ClapTowers(Towers):
     """Both towers of a CLAP."""
 
-    def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(tower.files.name, device, dtype)
+    def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype, runtime: str = "auto") -> None:
+        super().__init__(tower.files.name, tower.digest, device, dtype, runtime)
         self.tower = tower
 
     @property
@@ -104,6 +104,7 @@ class Clap:
         tower = towers.tower
         self._towers = towers
         self.model = towers.model
+        self.digest = tower.digest
         self.texts = Texts(NAME, tower.digest, tower.dimension, towers.read)
         self.rate = tower.ear.rate
         self.margin = tower.ear.length / 2 / self.rate
@@ -172,16 +173,20 @@ class Clap:
             raise ValueError(f"{NAME} hears {self.rate} samples a second, got {sound.rate}")
 
 
-def build(model: str, checkpoint: str = "", *, device: str = "auto", precision: str = "auto") -> Clap:
+def build(
+    model: str, checkpoint: str = "", *, device: str = "auto", precision: str = "auto", runtime: str = "auto"
+) -> Clap:
     """The encoder of sounds and sentences.
 
     Args:
         model, checkpoint: see `encoders._models.locate`; the checkpoint may be one of laion_clap.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
+        runtime: auto, torch, compile or openvino, see `encoders._runtimes`.
 
     Raises:
         UnknownModel, MissingWeights, AlteredWeights, WrongCheckpoint, DeviceError: as their names say.
     """
     place = device_of(device)
-    return Clap(ClapTowers(_clap.tower(locate("clap", model, checkpoint)), place, dtype_of(precision, place)))
+    tower = _clap.tower(locate("clap", model, checkpoint))
+    return Clap(ClapTowers(tower, place, dtype_of(precision, place), runtime))

@@ -28,13 +28,14 @@ NAME = "openclip"
 PHOTOS = ("{}", "a photo of {}.", "a video of {}.", "a frame of a film that shows {}.")
 """For questions of a word or two: the mean of several sentences around it, as CLIP's authors did (Radford et al. 2021,
 §3.1.4).  The space stays the same.  Not measured here: no trained weights were at hand."""
+PROMPTS = {"plain": PLAIN, "photos": PHOTOS}
 
 
 class ClipTowers(Towers):
     """Both towers of a model of open_clip."""
 
-    def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(tower.files.name, device, dtype)
+    def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype, runtime: str = "auto") -> None:
+        super().__init__(tower.files.name, tower.digest, device, dtype, runtime)
         self.tower = tower
 
     @property
@@ -88,6 +89,7 @@ class OpenClip:
         tower = towers.tower
         self._towers = towers
         self.model = towers.model
+        self.digest = tower.digest
         self.texts = Texts(NAME, tower.digest, tower.dimension, towers.read, prompts)
         self.side = max(tower.preprocessing.size)
         self.space = Space(
@@ -114,7 +116,13 @@ class OpenClip:
 
 
 def build(
-    model: str, checkpoint: str = "", *, device: str = "auto", precision: str = "auto", prompts: Sequence[str] = PLAIN
+    model: str,
+    checkpoint: str = "",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    runtime: str = "auto",
+    prompts: str = "plain",
 ) -> OpenClip:
     """The encoder of frames and sentences.
 
@@ -122,11 +130,13 @@ def build(
         model, checkpoint: see `encoders._models.locate`.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
-        prompts: sentences around a question, `PLAIN` or `PHOTOS`.
+        runtime: auto, torch, compile or openvino, see `encoders._runtimes`.
+        prompts: sentences around a question: plain, photos, or own ones with `{}` in each and `|` between them.
 
     Raises:
         UnknownModel, MissingWeights, AlteredWeights, WrongCheckpoint, DeviceError: as their names say.
     """
     place = device_of(device)
-    dtype = dtype_of(precision, place)
-    return OpenClip(ClipTowers(_openclip.tower(locate("openclip", model, checkpoint)), place, dtype), prompts)
+    found = _openclip.tower(locate("openclip", model, checkpoint))
+    towers = ClipTowers(found, place, dtype_of(precision, place), runtime)
+    return OpenClip(towers, PROMPTS.get(prompts) or prompts.split("|"))

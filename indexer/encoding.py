@@ -10,8 +10,8 @@ import numpy as np
 
 from indexer.decoding import Chapter
 from indexer.quiet import quiet_cut
-from retriever.ports import FrameEncoder, SentenceEncoder, SoundEncoder, SpeechRecognizer, TextRecognizer
-from retriever.types import Line, Modality, Sound, Space, TimeSpan, Tokens
+from retriever.ports import ClipEncoder, FrameEncoder, SentenceEncoder, SoundEncoder, SpeechRecognizer, TextRecognizer
+from retriever.types import Line, Modality, Sound, Space, Stretch, TimeSpan, Tokens
 
 MARGIN = 5.0
 """Seconds of sound around a chapter: as far as a cut between two spoken lines is looked for."""
@@ -28,11 +28,17 @@ class Encoders:
     speech: Mapping[str, SpeechRecognizer] = field(default_factory=dict)
     text: Mapping[str, TextRecognizer] = field(default_factory=dict)
     missing: Mapping[Modality, str] = field(default_factory=dict)
+    clips: Mapping[str, ClipEncoder] = field(default_factory=dict)
+
+    @property
+    def looking(self) -> Mapping[str, FrameEncoder | ClipEncoder]:
+        """All that want pictures of one sampler."""
+        return {**self.vision, **self.clips}
 
     @property
     def spaces(self) -> dict[str, Space]:
         """Every space that these encoders fill, by id."""
-        own = [encoder.space for encoder in (*self.vision.values(), *self.sound.values())]
+        own = [encoder.space for encoder in (*self.looking.values(), *self.sound.values())]
         spoken = [self.line_space(name, it, Modality.SPEECH) for name, it in self.speech.items()]
         written = [self.line_space(name, it, Modality.TEXT) for name, it in self.text.items()]
         return {space.id: space for space in (*own, *spoken, *written)}
@@ -70,6 +76,10 @@ def encode(chapters: Sequence[Chapter], encoders: Encoders) -> list[Encoded]:
     for vision in encoders.vision.values():
         for result, tokens in zip(results, _frames_together(vision, chapters), strict=True):
             result.tokens[vision.space.id] = tokens
+    stretches = [Stretch(chapter.frames, chapter.spans) for chapter in chapters]
+    for clips in encoders.clips.values():
+        for result, tokens in zip(results, clips.encode_clips(stretches), strict=True):
+            result.tokens[clips.space.id] = tokens
     per_chapter = (perf_counter() - began) / max(len(chapters), 1)
     for chapter, result in zip(chapters, results, strict=True):
         began = perf_counter()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from indexer import sampling
 from retriever.errors import BadSettings, WrongRecipe
 from retriever.types import Modality
 
@@ -39,6 +40,7 @@ class Recipe:
     representatives: int = 4  # first-stage rows a segment and space, beside the mean
     chapter: float = 60.0  # seconds of media between two checkpoints
     models: tuple[Model, ...] = ()
+    clips: tuple[str, ...] = ()  # vision encoders that see several frames together, beside those of `vision`
 
     @property
     def text_form(self) -> str:
@@ -54,7 +56,7 @@ class Recipe:
 
     def modality(self, plugin: str) -> Modality:
         """What one of the encoders is for."""
-        return Modality.VISION if plugin in self.vision else Modality.SOUND
+        return Modality.SOUND if plugin in self.sound else Modality.VISION
 
     def without_models(self, modality: Modality) -> "Recipe":
         """Where no model was chosen for a modality, what stands in for the plug-ins that would read one."""
@@ -64,19 +66,34 @@ class Recipe:
         )
         return replace(self, vision=vision, sound=sound)
 
+    def within(self, budget: float) -> "Recipe":
+        """With this share of two frames a second, those that tell most; 0 leaves the sampling as it is.
+
+        Raises:
+            BadSettings: so little is not enough, or it is more than all.
+        """
+        if budget == 0:
+            return self
+        sampler = f"salient(2, {float(budget)!r})"  # 1 and 1.0 are one recipe
+        try:
+            sampling.parse(sampler)
+        except ValueError as error:
+            raise BadSettings(str(error).replace("salient: ", "--", 1)) from error
+        return replace(self, sampling=sampler)
+
     def model(self, plugin: str) -> Model | None:
         """The one that a plug-in reads."""
         return next((model for model in self.models if model.plugin == plugin), None)
 
     def _fields(self) -> dict[str, Any]:
-        """Without models where there are none: recipes without them are older than models."""
-        said = {name: value for name, value in asdict(self).items() if name != "pack"}
-        return said if self.models else {name: value for name, value in said.items() if name != "models"}
+        """Without models and clips where there are none: recipes without them are older than these."""
+        left_out = {"pack", *(name for name in ("models", "clips") if not getattr(self, name))}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def names(self, modality: Modality) -> tuple[str, ...]:
         """The plug-ins that serve one modality."""
         served: dict[Modality, tuple[str, ...]] = {
-            Modality.VISION: self.vision,
+            Modality.VISION: (*self.vision, *self.clips),
             Modality.SOUND: self.sound,
             Modality.SPEECH: self.speech,
             Modality.TEXT: self.text,

@@ -8,7 +8,7 @@ from indexer import sampling
 from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Watch
-from indexer.plan import NO_PICTURE, NO_SOUND, Job, shut_away, stat_of
+from indexer.plan import NO_PICTURE, NO_SOUND, Job, shut_away, stat_of, untouched
 from indexer.ports import Probe, Segmenter
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
@@ -16,7 +16,7 @@ from indexer.staging import Staging
 from retriever.crashpoints import reached
 from retriever.errors import CannotOpen
 from retriever.ports import Store
-from retriever.types import Entry, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
+from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
 
 LEASE_SECONDS = 600.0
 STILL = TimeSpan(0.0, 1.0)
@@ -42,8 +42,8 @@ class Run:
         rates = {it.rate for it in encoders.sound.values()} | {it.rate for it in encoders.speech.values()}
         return Wanted(
             reader=self.recipe.reader,
-            sampler=sampling.parse(self.recipe.sampling) if encoders.vision else None,
-            side=max((it.side for it in encoders.vision.values()), default=0),
+            sampler=sampling.parse(self.recipe.sampling) if encoders.looking else None,
+            side=max((it.side for it in encoders.looking.values()), default=0),
             page_sampler=sampling.parse(self.recipe.pages) if encoders.text else None,
             page_side=max((it.side for it in encoders.text.values()), default=0),
             rates=tuple(sorted(rates)),
@@ -57,6 +57,13 @@ class Run:
     def take(self, job: Job) -> str | None:
         """Lease a job, or lease it for longer; None, or who has it."""
         return self.lease(job.id(self.recipe))
+
+    def done(self, job: Job) -> bool:
+        """Whether somebody else has done a job since it was planned."""
+        with self.store.snapshot() as snapshot:
+            there = snapshot.media(Filter(media=frozenset({job.key})))
+        able = frozenset(space.modality for space in self.encoders.spaces.values())
+        return any(untouched(media, self.recipe, able) for media in there)
 
     def lease(self, name: str) -> str | None:
         if self.store.catalog.lease(name, self.owner, LEASE_SECONDS):
@@ -77,22 +84,22 @@ class Run:
     def commit(self, job: Job) -> None:
         """Move a media that is encoded to its end into the library, in one step."""
         began = monotonic()
-        try:
-            now = stat_of(job.path)
-        except CannotOpen as error:
-            return self.give_up(job, str(error))
-        if (now.size, now.mtime_ns) != (job.stat.size, job.stat.mtime_ns):
-            return self.give_up(job, f"{job.path} changed while it was being indexed: index it again")
+        if reason := altered(job):
+            return self.give_up(job, reason)
         entry = self._entry(job)
         reached("pipeline-before-commit")
         self.store.add(entry)
         reached("pipeline-after-commit")
         self.leave(job.id(self.recipe))
         reached("pipeline-after-unstage")
+        self.committed(job, entry.media, monotonic() - began)
+
+    def committed(self, job: Job, media: Media, seconds: float) -> None:
+        """A media went into the library, which took so many seconds."""
         self.summary.indexed.append(str(job.path))
-        self.summary.media_seconds += entry.media.duration
-        self._spent({"store": monotonic() - began})
-        self.watch(Committed(str(job.path), job.key, entry.media.missing))
+        self.summary.media_seconds += media.duration
+        self._spent({"store": seconds})
+        self.watch(Committed(str(job.path), job.key, media.missing))
 
     def give_up(self, job: Job, reason: str) -> None:
         """One bad file: into quarantine with it, and on."""
@@ -133,11 +140,21 @@ class Run:
             frame_rate=probe.frame_rate,
             size=job.stat.size,
             metadata=_dated(job.metadata, probe),
-            missing=_missing(probe, self.encoders),
+            missing=missing(probe, self.encoders),
         )
         most = self.recipe.representatives
         vectors = {space: segment_vectors(rows, segments, most) for space, rows in tokens.items()}
         return Entry(media, segments, spaces, tokens, vectors, lines)
+
+
+def altered(job: Job) -> str:
+    """Why a file is not the one any more that was looked at when the run began; empty: it is."""
+    try:
+        now = stat_of(job.path)
+    except CannotOpen as error:
+        return str(error)
+    same = (now.size, now.mtime_ns) == (job.stat.size, job.stat.mtime_ns)
+    return "" if same else f"{job.path} changed while it was being indexed: index it again"
 
 
 def _dated(metadata: Metadata, probe: Probe) -> Metadata:
@@ -147,11 +164,11 @@ def _dated(metadata: Metadata, probe: Probe) -> Metadata:
     return Metadata(metadata.title, metadata.tags, probe.recorded, "container", metadata.collection)
 
 
-def _missing(probe: Probe, encoders: Encoders) -> dict[str, str]:
+def missing(probe: Probe, encoders: Encoders) -> dict[str, str]:
     """Modalities that this media has not, and why."""
-    missing = {modality.value: reason for modality, reason in encoders.missing.items()}
+    reasons = {modality.value: reason for modality, reason in encoders.missing.items()}
     if probe.kind is MediaKind.SOUND:
-        missing |= {Modality.VISION.value: NO_PICTURE, Modality.TEXT.value: NO_PICTURE}
+        reasons |= {Modality.VISION.value: NO_PICTURE, Modality.TEXT.value: NO_PICTURE}
     if not probe.has_sound:
-        missing |= {Modality.SOUND.value: NO_SOUND, Modality.SPEECH.value: NO_SOUND}
-    return missing
+        reasons |= {Modality.SOUND.value: NO_SOUND, Modality.SPEECH.value: NO_SOUND}
+    return reasons

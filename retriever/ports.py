@@ -14,6 +14,7 @@ from retriever.types import (
     FileStat,
     Filter,
     Floats,
+    Held,
     Ids,
     Line,
     Matrix,
@@ -25,9 +26,13 @@ from retriever.types import (
     Quarantined,
     RaggedTokens,
     Ranking,
+    Reembedding,
+    Searched,
     SegmentTable,
+    Side,
     Sound,
     Space,
+    Stretch,
     Times,
     Tokens,
     Vector,
@@ -69,6 +74,17 @@ class FrameEncoder(QueryEncoder, Protocol):
 
     def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
         """Frames `(N, H, W, 3)` RGB, shown during `spans` `(N, 2)`, as N tokens in the same order."""
+        ...
+
+
+class ClipEncoder(QueryEncoder, Protocol):
+    """Several frames together become tokens, so that what moves can be told.  `side` is as a `FrameEncoder` has it."""
+
+    side: int
+
+    def encode_clips(self, stretches: Sequence[Stretch]) -> list[Tokens]:
+        """Each stretch as tokens, in order of time, whose spans lie in it and together are all of it.  What stands
+        beside a stretch changes nothing (to 1e-5); one without frames gives none."""
         ...
 
 
@@ -117,8 +133,9 @@ class Snapshot(Protocol):
     Wherever a filter is given, what it excludes takes no place in the result: a filter never starves a ranking.
     """
 
-    generation: str  # digest of the committed content: equal content, equal generation; never history
-    spaces: Mapping[str, Space]  # by Space.id
+    generation: str  # digest of the committed content that is searched: equal content, equal generation; never history
+    spaces: Mapping[str, Space]  # those that are searched, by Space.id
+    reembedding: Reembedding | None  # while a second recipe is held beside the first
 
     def media(self, where: Filter = EVERYTHING) -> Sequence[Media]:
         """By path."""
@@ -158,7 +175,21 @@ class Snapshot(Protocol):
         ...
 
     def counts(self) -> Mapping[str, int]:
-        """media, segments, tokens, lines, bytes, and `tokens:SPACE` for each space."""
+        """media, segments, tokens, lines, bytes, and `tokens:SPACE` for each space that is searched; bytes are of
+        all that is held."""
+        ...
+
+    def held(self) -> Mapping[str, Held]:
+        """Every space that the library holds, by its id, whether it is searched or not."""
+        ...
+
+    def lacking(self, where: Filter = EVERYTHING) -> Sequence[tuple[Media, frozenset[str]]]:
+        """Media that the new recipe of two has not made its own yet, in the order in which they came, and which of the
+        spaces that it brings each of them lacks.  A media has a space also where it has no tokens in it."""
+        ...
+
+    def foreign(self) -> Sequence[Media]:
+        """Media that only the new recipe of two has ever indexed, by path."""
         ...
 
 
@@ -172,7 +203,13 @@ class Catalog(Protocol):
         """Digest and JSON text of the recipe that the library is made with; None before the first commit."""
         ...
 
-    def set_recipe(self, digest: str, text: str) -> None: ...
+    def set_recipe(self, digest: str, text: str) -> None:
+        """While two recipes are held, this renews the text of the one with this digest."""
+        ...
+
+    def reembedding(self) -> Reembedding | None:
+        """The two recipes of a library that is on its way from one to another, and which of them is searched."""
+        ...
 
     def stat(self, path: str) -> FileStat | None: ...
 
@@ -245,6 +282,48 @@ class Store(Protocol):
         ...
 
     def set_metadata(self, key: str, metadata: Metadata) -> None: ...
+
+    def begin(self, old: Side, new: Side) -> None:
+        """From now on the library may hold the spaces of two recipes, the old one being searched.  Begun again with the
+        same two, whatever is searched, their spaces are joined to those that are known.
+
+        Raises:
+            WrongRecipe: it holds two others, or is not made with the old one.
+        """
+        ...
+
+    def extend(self, entry: Entry) -> bool:
+        """Commit more spaces of a media that is there: tokens and vectors of spaces that it lacks, over its segments.
+        What it has stays, its numbers, paths, metadata and lines too; spaces of the entry that it has by now are left
+        as they are.  `entry.media.recipe` is the new recipe of two, and `missing` what that one could not make.
+
+        False: the media is gone, or is cut otherwise by now; nothing was changed.
+
+        Raises:
+            WrongRecipe: the library does not hold that recipe, or no longer.
+            SpaceMismatch, DiskFull: as `add`.
+        """
+        ...
+
+    def choose(self, searched: Searched) -> None:
+        """Search the old recipe, the new one, or both from the next snapshot on; media are indexed with the old one
+        only while it alone is searched.
+
+        Raises:
+            WrongRecipe: the library holds one recipe, or media lack the new one, which is wanted alone.
+        """
+        ...
+
+    def drop(self, searched: Searched) -> None:
+        """Take what only this recipe of two has made out of the library, give its room back, and be a library of the
+        other recipe alone.  Where the new one goes, all is as before `begin`.
+
+        Raises:
+            WrongRecipe: the library holds one recipe, or this one is searched, or media would be left with nothing of
+                the other one.
+            StoreLocked: as `compact`.
+        """
+        ...
 
     def refresh(self) -> None:
         """Build what is derived where it is missing or lags far behind.  Cheap where nothing does; nobody waits."""

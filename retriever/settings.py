@@ -74,6 +74,12 @@ def _device(raw: str) -> str:
     return raw
 
 
+def _prompts(raw: str) -> str:
+    if raw not in ("plain", "photos") and not all("{}" in one for one in raw.split("|")):
+        raise ValueError("plain, photos, or sentences with {} in each, and | between them")
+    return raw
+
+
 def _setting(default: Any, parse: Parse, about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "about": about})
 
@@ -85,12 +91,20 @@ class Settings:
     library: str = _setting("reelseek-library", _text, "folder of the library")
     store: str = _setting("local", _text, "plug-in that keeps the library")
     pack: str = _setting("offline", _text, "recipe by which media are indexed")
+    budget: float = _setting(0.0, _share, "share of the frames that are encoded, the most telling; 0: as the pack says")
     model: str = _setting("", _maybe, "model of pictures and texts for the pack openclip: NAME:TAG, hf-hub:…, folder")
     checkpoint: str = _setting("", _maybe, "file of weights for that model")
     sound_model: str = _setting("", _maybe, "model of sounds and texts for the pack openclip: hf-hub:…, folder")
     sound_checkpoint: str = _setting("", _maybe, "file of weights for that model")
+    video_model: str = _setting(
+        "", _maybe, "model of clips beside the frames, PLUGIN:MODEL: frozen:FILE, xclip:hf-hub:…, ila:FOLDER"
+    )
     device: str = _setting("auto", _device, "where those models run: auto, cpu, cuda, cuda:N or mps")
     precision: str = _setting("auto", _one_of("auto", "fp32", "bf16", "fp16"), "numbers that they calculate with")
+    runtime: str = _setting(
+        "auto", _one_of("auto", "torch", "compile", "openvino"), "what runs them: auto is openvino on a CPU, else torch"
+    )
+    prompts: str = _setting("plain", _prompts, "sentences around a question to them: plain, photos, or 'a {}|the {}'")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
     head: str = _setting("", _maybe, "folder of a trained head that looks in its place")

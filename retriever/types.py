@@ -228,6 +228,14 @@ class Line:
     confidence: float  # 0 to 1, the recognizer's own
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Frames of one media that follow one another, as far apart as they were sampled."""
+
+    frames: Pictures  # (N, H, W, 3)
+    spans: Times  # (N, 2) when each is on show, in order
+
+
 # --------------------------------------------------------------------------------------------------------------- media
 
 
@@ -422,6 +430,7 @@ class Evidence:
     spans: tuple[TimeSpan, ...]  # where, best first
     labels: tuple[Label, ...] = ()  # what it was held for
     words: tuple[str, ...] = ()  # matched words, as they were said or written
+    asked: str = ""  # the part of the query that it answers, where the query has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +442,7 @@ class Moment:
     score: float
     confidence: float  # chance that a result this good is not chance, 0 to 1
     evidence: tuple[Evidence, ...] = ()
+    parts: tuple[TimeSpan, ...] = ()  # where each step of a query in steps was found, in that order
 
     @property
     def start_s(self) -> float:
@@ -503,6 +513,65 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return [jsonable(inner) for inner in value]
     return value
+
+
+# ---------------------------------------------------------------------------------------------------------- two recipes
+
+
+class Searched(StrEnum):
+    """Which of a library's two recipes is asked, while it holds two."""
+
+    OLD = "old"
+    NEW = "new"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One recipe of a library that holds two, and the spaces that it makes as far as is known."""
+
+    digest: str
+    recipe: str  # its text
+    spaces: frozenset[str]  # by Space.id
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedding:
+    """A library on its way from one recipe to another.  A space that both make is searched whatever is chosen."""
+
+    old: Side
+    new: Side
+    searched: Searched = Searched.OLD
+
+    @property
+    def current(self) -> Side:
+        """The one that media are indexed with: the old one as long as it alone is searched."""
+        return self.old if self.searched is Searched.OLD else self.new
+
+    @property
+    def brought(self) -> frozenset[str]:
+        """Spaces that the new recipe alone makes: a media without them would be lost to it."""
+        return self.new.spaces - self.old.spaces
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Spaces that are held and not searched."""
+        unseen = {
+            Searched.OLD: self.brought,
+            Searched.NEW: self.old.spaces - self.new.spaces,
+            Searched.BOTH: frozenset[str](),
+        }
+        return unseen[self.searched]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a library holds of one space, searched or not."""
+
+    space: Space
+    media: int
+    tokens: int
+    bytes: int  # of its rows, those that are dead counted in
 
 
 # ---------------------------------------------------------------------------------------------------------------- jobs

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 from fakes import COLOURS
+from numpy.typing import NDArray
 
 RATE = 25
 SIDE = 64
@@ -31,7 +32,11 @@ def tone(path: Path, loud: Sequence[bool], seconds: float = 2.0) -> Path:
     """A WAV file: for each entry so many seconds of a tone, or of silence."""
     length = round(seconds * SAMPLES)
     wave = np.sin(np.arange(length) * 2 * np.pi * 440 / SAMPLES) * 0.5
-    sound = np.concatenate([wave if on else np.zeros(length) for on in loud])
+    return wav(path, np.concatenate([wave if on else np.zeros(length) for on in loud]))
+
+
+def wav(path: Path, sound: NDArray[np.float64]) -> Path:
+    """A WAV file of these samples, from -1 to 1, `SAMPLES` a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=SAMPLES, layout="mono")
         frame = av.AudioFrame.from_ndarray((sound * 32767).astype(np.int16)[None], format="s16", layout="mono")

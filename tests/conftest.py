@@ -1,6 +1,8 @@
 """What many tests share."""
 
 import os
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,20 @@ def shared_media() -> Path:
     if not (SHARED_MEDIA / "manifest.jsonl").is_file():
         pytest.skip("shared media: the folder of labelled clips is not beside this checkout")
     return SHARED_MEDIA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs of the towers that tests make are kept apart, and drive none of this machine's out."""
+    if find_spec("torch") is None or find_spec("openvino") is None:
+        yield
+        return
+    from encoders import _converted
+
+    folder = tmp_path_factory.mktemp("graphs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_converted, "graphs_folder", lambda: folder)
+        yield
 
 
 ALLOWED_SKIPS = tuple(

@@ -34,6 +34,10 @@ WORDS = [
     "music",
     "rain",
     "speech",
+    "high",
+    "low",
+    "tone",
+    "noise",
 ]
 
 CLIP: dict[str, Any] = {

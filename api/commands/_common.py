@@ -18,8 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["NAMES"]
 
 MOVED = "models of the pack openclip, if they are not where the library says"
-MODELS = ("model", "checkpoint", "sound_model", "sound_checkpoint", "device", "precision")
-"""Settings of models of the pack `openclip`, as `api.parts.ModelChoice` has them."""
+MODELS = (
+    "model",
+    "checkpoint",
+    "sound_model",
+    "sound_checkpoint",
+    "video_model",
+    "device",
+    "precision",
+    "runtime",
+    "prompts",
+)
+"""Settings of models that a person chooses, as `api.parts.ModelChoice` has them."""
 LOOKING = ("depth", "reranker", "head", "adapter")
 """Settings that say how candidates are looked at."""
 

@@ -4,6 +4,7 @@
   reelseek models pull ViT-B-32:laion2b_s34b_b79k
   reelseek models pull hf-hub:laion/clap-htsat-unfused --yes
   reelseek models show ViT-B-32:laion2b_s34b_b79k
+  reelseek models measure ViT-B-32:laion2b_s34b_b79k --precision bf16
   reelseek models verify --json
 
 This is the only command of reelseek that downloads anything.  It shows source, licence and size first, and asks.  What
@@ -23,6 +24,7 @@ VERBS = {
     "list": "those that are here",
     "pull": "download one, after showing source, licence and size",
     "show": "what is known of one",
+    "measure": "time one on this machine, for its card",
     "verify": "read every file and compare it with what was pulled",
     "remove": "delete the files of one",
 }
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
     from api.cards import Card
     from api.downloads import Watch
     from api.sources import Plan
+    from api.throughput import Rate
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="list | pull | show | verify | remove")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar=" | ".join(VERBS))
     for what, about in VERBS.items():
         verb = verbs.add_parser(what, help=about, description=about, allow_abbrev=False)
         if what == "list":
@@ -44,6 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             verb.add_argument("name", nargs="?", default="", metavar="NAME", help="this one alone")
         else:
             verb.add_argument("name", metavar="NAME", help="ARCHITECTURE:TAG, or hf-hub:ORG/NAME")
+        if what == "measure":
+            _common.settings_arguments(verb, "device", "precision", "runtime")
         if what == "pull":
             verb.add_argument("--yes", action="store_true", help="do not ask")
             verb.add_argument("--url", default="", metavar="URL", help="https address of the weights of NAME")
@@ -52,7 +57,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"list": _list, "pull": _pull, "show": _show, "verify": _verify, "remove": _remove}[args.what](args)
+    verbs = {"list": _list, "pull": _pull, "show": _show, "measure": _measure, "verify": _verify, "remove": _remove}
+    return verbs[args.what](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -155,6 +161,7 @@ def _told(card: "Card", args: argparse.Namespace) -> int:
         ("source", card.source + (f" at {card.revision[:12]}" if card.revision else "")),
         ("size", amount(card.size) if card.size else "not known"),
         ("memory", f"{amount(card.memory)} of weights in float32" if card.parameters else "not known"),
+        *(("speed here", _speed(rate)) for rate in card.throughput),
         ("here", f"{card.place}, pulled {card.pulled}" if card.pulled else card.place or "no"),
     ]
     for line in table(row for row in rows if row[1]):
@@ -166,6 +173,19 @@ def _show(args: argparse.Namespace) -> int:
     from api import cards
 
     return _told(cards.card(args.name), args)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from api import cards, throughput
+
+    choice = _common.models(_common.settings(args))
+    throughput.measured(cards.card(args.name).family, args.name, choice)
+    return _told(cards.card(args.name), args)
+
+
+def _speed(rate: "Rate") -> str:
+    how = " ".join(name for name in (rate.device, rate.precision, rate.runtime) if name != "auto") or "as it comes"
+    return f"{rate.rate:,.1f} {rate.unit} ({how}, {rate.measured})"
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -197,7 +217,8 @@ def _jsonable(card: "Card") -> dict[str, object]:
     """What is not known is null."""
     from dataclasses import asdict
 
-    return {key: value or None for key, value in {**asdict(card), "memory": card.memory}.items()}
+    said = {key: value or None for key, value in {**asdict(card), "memory": card.memory}.items()}
+    return said | {"throughput": [asdict(rate) for rate in card.throughput]}
 
 
 def _number(value: int) -> str:

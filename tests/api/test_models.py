@@ -112,6 +112,23 @@ def test_a_clap_model_is_known_by_its_configuration(hub: hubs.Hub) -> None:
         locate("openclip", "hf-hub:tiny/clap")
 
 
+def test_an_xclip_model_is_known_by_its_configuration(hub: hubs.Hub) -> None:
+    config = {"model_type": "xclip", "text_config": {"max_position_embeddings": 16}, "vision_config": {"num_frames": 4}}
+    files = {"config.json": json.dumps(config).encode(), "pytorch_model.bin": b"never asked for"}
+    hub.add("tiny/xclip", {**files, "model.safetensors": WEIGHTS, "preprocessor_config.json": b"{}"})
+    one = pull(hub, "hf-hub:tiny/xclip")
+    assert (one.family, one.facts) == (
+        "xclip",
+        {"dimension": 512, "context": 16, "image": 224, "parameters": 3000},
+    )
+    assert sorted(one.files) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert locate("xclip", "tiny/xclip").weights.name == "model.safetensors"
+    with pytest.raises(UnknownModel, match="of the family xclip, wanted one of clap"):
+        locate("clap", "hf-hub:tiny/xclip")
+    card = cards.card(str(one.path()))
+    assert (card.family, card.dimension, card.context, card.image) == ("xclip", 512, 16, 224)
+
+
 def test_a_tag_of_open_clip_gets_its_configuration(hub: hubs.Hub) -> None:
     pytest.importorskip("open_clip")
     hub.add("timm/vit_base_patch32_clip_224.openai", {"open_clip_model.safetensors": WEIGHTS})

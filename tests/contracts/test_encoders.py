@@ -1,5 +1,7 @@
 """What every encoder promises, run over all that are found."""
 
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -9,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever.errors import AlteredWeights, MissingWeights
-from retriever.ports import FrameEncoder, SentenceEncoder, SoundEncoder
+from retriever.ports import ClipEncoder, FrameEncoder, SentenceEncoder, SoundEncoder
 from retriever.registry import Registry
-from retriever.types import LABELS_KEPT, Modality, Picture, Sound, Text, Times, Tokens
+from retriever.types import LABELS_KEPT, Modality, Picture, Sound, Stretch, Text, Times, Tokens
 
 ENCODERS = Registry("encoders")
 TOWERS = {"pictures and texts": Modality.VISION, "sounds and texts": Modality.SOUND}
 """Kinds of plug-ins that read any model of a family, texts included; the others have weights of their own."""
-BY_KIND: dict[str, list[str]] = {"sentences": [], "frames": [], "sound": [], **{kind: [] for kind in TOWERS}}
+CLIPS = {"clips and texts": Modality.VISION, "clips": Modality.VISION}
+"""The same for clips; those without texts are handed a sentence encoder."""
+BY_KIND: dict[str, list[str]] = {"sentences": [], "frames": [], "sound": [], **{kind: [] for kind in TOWERS | CLIPS}}
 for _name in ENCODERS.names():
     BY_KIND[ENCODERS.load(_name).KIND].append(_name)
 
@@ -56,7 +60,19 @@ def sound(request: pytest.FixtureRequest, sentences: SentenceEncoder, noises: st
     return module.build(noises, device="cpu") if module.KIND in TOWERS else module.build(sentences)
 
 
-def asked_by(encoder: FrameEncoder | SoundEncoder, sentences: SentenceEncoder) -> SentenceEncoder:
+@pytest.fixture(scope="module", params=[name for kind in CLIPS for name in BY_KIND[kind]])
+def clips(
+    request: pytest.FixtureRequest, sentences: SentenceEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> ClipEncoder:
+    """A model by random weights, from the form that its `tests/towers_NAME.py` gives it."""
+    folder: Path = tmp_path_factory.mktemp("towers") / request.param
+    import_module(f"towers_{request.param}").folder(folder)
+    module = ENCODERS.load(request.param)
+    given = (sentences,) if module.KIND == "clips" else ()
+    return module.build(*given, str(folder), device="cpu", runtime="torch")
+
+
+def asked_by(encoder: FrameEncoder | SoundEncoder | ClipEncoder, sentences: SentenceEncoder) -> SentenceEncoder:
     """What encodes the questions to an encoder: its own text tower, or the sentences that it was given."""
     own: SentenceEncoder = getattr(encoder, "texts", sentences)
     return own
@@ -112,7 +128,7 @@ def check(tokens: Tokens, dimension: int) -> None:
 
 def test_a_plugin_says_what_it_encodes(plugin: ModuleType) -> None:
     kind = next(kind for kind, names in BY_KIND.items() if plugin.__name__.rpartition(".")[2] in names)
-    wanted = {"frames": Modality.VISION, "sound": Modality.SOUND, **TOWERS}
+    wanted = {"frames": Modality.VISION, "sound": Modality.SOUND, **TOWERS, **CLIPS}
     assert getattr(plugin, "MODALITY", None) == wanted.get(kind)
 
 
@@ -228,6 +244,73 @@ def test_the_space_of_frames_names_both_sides(frames: FrameEncoder, sentences: S
     asking = asked_by(frames, sentences)
     assert frames.space.query_side == f"{asking.name}:{asking.digest[:12]}"
     assert frames.space.dimension == asking.dimension
+
+
+# -------------------------------------------------------------------------------------------------------------- clips
+
+
+def film(count: int, height: int = 60, width: int = 80, start: float = 0.0, seed: int = 0) -> Stretch:
+    """Two frames a second."""
+    return Stretch(noise(count, height, width, 3, seed=seed), start + seconds(count) / 2)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (60, 80)), (3, (97, 31)), (40, (60, 80)), (9, (1, 1)), (2, (3, 700))])
+@pytest.mark.parametrize("start", [0.0, 1234.3])
+def test_a_stretch_is_covered_by_tokens_in_order(
+    clips: ClipEncoder, count: int, size: tuple[int, int], start: float
+) -> None:
+    stretch = film(count, *size, start=start)
+    (tokens,) = clips.encode_clips([stretch])
+    check(tokens, clips.space.dimension)
+    assert tokens.spans[0, 0] == stretch.spans[0, 0]
+    assert tokens.spans[-1, 1] == stretch.spans[-1, 1]
+    np.testing.assert_array_equal(tokens.spans[1:, 0], tokens.spans[:-1, 1])
+
+
+def test_no_frames_give_no_clips(clips: ClipEncoder) -> None:
+    nothing = Stretch(np.zeros((0, 60, 80, 3), np.uint8), np.zeros((0, 2)))
+    assert clips.encode_clips([]) == []
+    assert [len(tokens) for tokens in clips.encode_clips([nothing, nothing])] == [0, 0]
+
+
+def test_a_stretch_does_not_depend_on_what_stands_beside_it(clips: ClipEncoder) -> None:
+    nothing = Stretch(np.zeros((0, 60, 80, 3), np.uint8), np.zeros((0, 2)))
+    films = [film(25), nothing, film(7, 90, 50, seed=1), film(1, start=60.0, seed=2)]
+    for tokens, stretch in zip(clips.encode_clips(films), films, strict=True):
+        (alone,) = clips.encode_clips([stretch])
+        np.testing.assert_allclose(tokens.rows, alone.rows, atol=SAME)
+        np.testing.assert_array_equal(tokens.spans, alone.spans)
+        assert tokens.labels == alone.labels
+
+
+def test_the_order_of_frames_counts(clips: ClipEncoder) -> None:
+    forward = film(16)
+    backward = Stretch(forward.frames[::-1], forward.spans)
+    one, other = clips.encode_clips([forward, backward])
+    assert np.abs(one.rows - other.rows[::-1]).max() > SAME
+
+
+def test_a_still_is_a_clip_too(clips: ClipEncoder) -> None:
+    picture = noise(1, 60, 80, 3)
+    (tokens,) = clips.encode_clips([Stretch(picture, np.array([[0.0, 1.0]]))])
+    check(tokens, clips.space.dimension)
+    asked = clips.encode_query(Picture(picture[0]))
+    assert asked is not None
+    np.testing.assert_allclose(asked, tokens.rows[0], atol=SAME)
+
+
+def test_clips_are_asked_in_words_and_not_in_sound(clips: ClipEncoder, sentences: SentenceEncoder) -> None:
+    asked = clips.encode_query(Text("a parrot"))
+    assert asked is not None
+    np.testing.assert_allclose(asked, asked_by(clips, sentences).encode(["a parrot"])[0], atol=SAME)
+    assert clips.encode_query(hum(1, 16_000)) is None
+
+
+def test_the_space_of_clips_names_both_sides(clips: ClipEncoder, sentences: SentenceEncoder) -> None:
+    assert clips.space.modality == clips.modality == Modality.VISION
+    asking = asked_by(clips, sentences)
+    assert clips.space.query_side == f"{asking.name}:{asking.digest[:12]}"
+    assert clips.space.dimension == asking.dimension
 
 
 # -------------------------------------------------------------------------------------------------------------- sound

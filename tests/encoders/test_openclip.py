@@ -246,7 +246,7 @@ def test_no_text_breaks_it(made: Made, text: str) -> None:
 
 def test_prompts_are_averaged(clip: Made) -> None:
     plain = build(str(clip.folder), device="cpu").texts
-    several = build(str(clip.folder), device="cpu", prompts=PHOTOS)
+    several = build(str(clip.folder), device="cpu", prompts="photos")
     mean = plain.encode([prompt.format("a dog") for prompt in PHOTOS]).mean(axis=0)
     np.testing.assert_allclose(several.texts.encode(["rain", "a dog"])[1], mean / np.linalg.norm(mean), atol=SAME)
     assert several.space == build(str(clip.folder), device="cpu").space
@@ -451,7 +451,7 @@ def test_where_openvino_answers_otherwise_torch_does(
     clip: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("encoders._converted._traced", lambda *of: None)
-    monkeypatch.setattr("encoders._converted._compiled", lambda *of: lambda x: torch.eye(len(x), 24))
+    monkeypatch.setattr("encoders._converted.Graph", lambda *of: lambda x: torch.eye(len(x), 24))
     build(str(clip.folder), device="cpu").encode_frames(towers.frames(2, 32, 32), towers.seconds(2))
     assert "OpenVINO answers otherwise than torch" in caplog.text
 

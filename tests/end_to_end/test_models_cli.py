@@ -15,6 +15,7 @@ import hubs
 import pytest
 
 from api.main import main
+from encoders._cache import cache_folder
 from encoders._models import locate, pinned
 
 torch = pytest.importorskip("torch")
@@ -215,3 +216,37 @@ def test_a_pull_that_was_killed_is_gone_on_with(hub: hubs.Hub, tmp_path: Path) -
     assert main(["models", "pull", NAME, "--yes"]) == 0
     assert hub.gets(weights(hub))[-1].span.startswith("bytes=")
     assert main(["models", "verify"]) == 0
+
+
+def test_how_fast_it_is_here_stands_on_its_card(
+    hub: hubs.Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("api.throughput.SECONDS", 0.0)
+    assert main(["models", "pull", "--yes", NAME]) == 0
+    capsys.readouterr()
+    assert main(["models", "show", NAME, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["throughput"] == []
+    assert main(["models", "measure", NAME, "--device", "cpu", "--runtime", "torch"]) == 0
+    assert "frames/s (cpu torch, " in capsys.readouterr().out
+    assert main(["models", "measure", NAME, "--json"]) == 0
+    capsys.readouterr()
+    assert main(["models", "measure", NAME, "--json"]) == 0  # again in that setting: one stays
+    both = json.loads(capsys.readouterr().out)["throughput"]
+    assert [(one["device"], one["runtime"], one["unit"]) for one in both] == [
+        ("cpu", "torch", "frames/s"),
+        ("auto", "auto", "frames/s"),
+    ]
+    assert all(one["rate"] > 0 for one in both)
+    file = cache_folder() / "throughput.json"
+    file.write_text(file.read_text().replace(both[0]["host"], "another"))
+    assert main(["models", "show", NAME, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["throughput"] == []  # measured elsewhere, where the cache came from
+    file.write_text("torn")
+    assert main(["models", "show", NAME]) == 0
+
+
+def test_what_is_not_here_cannot_be_measured(hub: hubs.Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "measure", NAME]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"reelseek models pull {NAME}" in line or "list" in line
+    assert main(["models", "measure", NAME, "--device", "gpu"]) == 2

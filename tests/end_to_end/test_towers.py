@@ -13,6 +13,7 @@ import torch
 import towers
 from documents import printed_by
 from safetensors.torch import save_file
+from transformers import AutoTokenizer, ClapFeatureExtractor
 
 from api import Library, ModelChoice, parts
 from api.main import main
@@ -20,6 +21,7 @@ from api.main import main
 COLOURS = {name: value for name, value in fakes.COLOURS.items() if name in ("red", "green", "blue", "yellow")}
 SAID = ("{}", "a {} picture", "something {}", "all of it is {}")
 STEPS = 150
+TONE_STEPS = 180
 CONFIG = {**towers.CLIP, "text_cfg": {**towers.CLIP["text_cfg"], "width": 32}}
 """Wide enough to tell red from yellow."""
 
@@ -61,6 +63,55 @@ def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+KINDS = {"high": (2_500, 4_000), "low": (200, 400), "noise": (0, 0)}
+"""Sounds with a name, and between how many hertz they lie."""
+
+
+def sound_of(kind: str, seconds: float, rate: int, draw: np.random.Generator) -> np.ndarray:
+    least, most = KINDS[kind]
+    count = round(seconds * rate)
+    if not most:
+        return draw.normal(0, 0.2, count)
+    return draw.uniform(0.2, 0.8) * np.sin(2 * np.pi * draw.uniform(least, most) * np.arange(count) / rate)
+
+
+@pytest.fixture(scope="session")
+def trained_ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLAP that has learnt what high and low tones and noise are called."""
+    folder = tmp_path_factory.mktemp("towers") / "tones"
+    model = towers.clap_folder(folder)
+    draw = np.random.default_rng(1)
+    extractor = ClapFeatureExtractor(truncation="rand_trunc")
+    waves = [[sound_of(kind, 10, 48_000, draw).astype(np.float32) for _ in range(6)] for kind in KINDS]
+    heard = torch.stack(
+        [
+            torch.cat(
+                [extractor(wave, sampling_rate=48_000, return_tensors="pt")["input_features"] for wave in several]
+            )
+            for several in waves
+        ]
+    )  # (K, 6, 1, T, F)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tokens = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)(list(KINDS), return_tensors="pt")
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(TONE_STEPS):
+        features = heard[torch.arange(len(KINDS)), torch.from_numpy(draw.integers(6, size=len(KINDS)))]
+        sounds = model.audio_projection(model.audio_model.audio_encoder(features, is_longer=None).pooler_output)
+        said = model.text_model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        texts = model.text_projection(said.pooler_output)
+        normalize = torch.nn.functional.normalize
+        logits, right = 15 * normalize(sounds, dim=1) @ normalize(texts, dim=1).T, torch.arange(len(KINDS))
+        loss = torch.nn.functional.cross_entropy(logits, right) + torch.nn.functional.cross_entropy(logits.T, right)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.set_num_threads(threads)
+    model.eval().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Films of two colours each, and a tone; sentences and recognizers need no weights."""
@@ -95,6 +146,28 @@ def test_what_a_tower_has_learnt_is_found_at_its_time(films, tower, ears, capsys
         assert found["media"]["path"].endswith(name)
         assert abs(found["start_s"] - 2 * start) < 0.6
         assert found["evidence"][0]["modality"] == "vision"
+
+
+def test_what_ears_have_learnt_is_found_at_its_time(films, tower, trained_ears, capsys):
+    (films / "tone.wav").unlink()  # it is neither high nor low, and half of it is silent
+    draw = np.random.default_rng(2)
+    parts_of = {"first.wav": ["low", "high"], "second.wav": ["noise"], "third.wav": ["high", "noise"]}
+    for name, kinds in parts_of.items():
+        waves = [sound_of(kind, 16, clips.SAMPLES, draw) for kind in kinds]
+        clips.wav(films / name, np.concatenate(waves))
+    assert indexed(films, "--model", str(tower), "--sound-model", str(trained_ears)) == 0
+    capsys.readouterr()
+    wanted = {
+        "low": {("first.wav", False)},
+        "high": {("first.wav", True), ("third.wav", False)},
+        "noise": {("second.wav", False), ("third.wav", True)},
+    }  # in which file, and whether in its second half
+    for asked, places in wanted.items():
+        found = printed_by("search", asked, "--kind", "sound", "--min-confidence", "0", capsys=capsys)["moments"]
+        best = found[: len(places)]
+        assert {one["evidence"][0]["modality"] for one in best} == {"sound"}
+        found_at = {(Path(one["media"]["path"]).name, (one["start_s"] + one["end_s"]) / 2 > 16) for one in best}
+        assert found_at == places
 
 
 def test_indexing_again_from_elsewhere_is_the_same_recipe(films, tower, tmp_path, capsys):
