@@ -1,6 +1,8 @@
 """A library in open formats, so that nobody is kept by one: JSON lines, npy and WebVTT.
 
-library.json              recipe, spaces, counts
+Of a library with two recipes what is searched is written, since that is one recipe's work.
+
+library.json              recipe, spaces, generation; and the spaces that are held and were not written
 media.jsonl               a line a media, as `reelseek media --json` has it
 segments.jsonl            media, start_s, end_s, still
 lines.jsonl               media, start_s, end_s, modality, confidence, text
@@ -56,6 +58,7 @@ def _header(store: Store, snapshot: Snapshot, folder: Path) -> None:
         "recipe": {"digest": made[0], "text": made[1]} if made else None,
         "spaces": {key: schemas.space(space) for key, space in sorted(snapshot.spaces.items())},
         "generation": snapshot.generation,
+        "left_out": sorted(snapshot.held().keys() - snapshot.spaces.keys()),
     }
     (folder / "library.json").write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
 

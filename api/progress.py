@@ -19,14 +19,27 @@ if TYPE_CHECKING:
 NAME_WIDTH = 28
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run does with files, in words."""
+
+    do: str
+    done: str
+    aside: str  # if it cannot
+
+
+INDEX = Work("index", "indexed", "set aside")
+EMBED = Work("embed", "embedded", "failed")
+
+
 @contextmanager
-def watching(stream: TextIO | None = None) -> Iterator[Watch]:
+def watching(stream: TextIO | None = None, work: Work = INDEX) -> Iterator[Watch]:
     """A watcher that fits `stream` (stderr): bars for people, plain lines for logs."""
     target = stream or sys.stderr
     if not target.isatty() or os.environ.get("TERM") == "dumb":
-        yield Lines(target)
+        yield Lines(target, work)
         return
-    bars = Bars.on(target)
+    bars = Bars.on(target, work)
     with bars.shown:
         yield bars
 
@@ -82,28 +95,28 @@ def shortened(path: str, width: int = NAME_WIDTH) -> str:
 class Lines:
     """A line a file: for logs and pipes."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._tally = stream, Tally()
+    def __init__(self, stream: TextIO, work: Work) -> None:
+        self._stream, self._tally, self._work = stream, Tally(), work
 
     def __call__(self, event: Event) -> None:
         self._tally.count(event)
-        line = told(event, Paint(False), self._tally)
+        line = told(event, Paint(False), self._tally, self._work)
         if line:
             self._stream.write(line + "\n")
             self._stream.flush()
 
 
-def told(event: Event, paint: Paint, tally: Tally) -> str:
+def told(event: Event, paint: Paint, tally: Tally, work: Work) -> str:
     """The line that stays of an event; most have none."""
     of = f"[{tally.done}/{tally.files}] " if tally.files else ""
     match event:
         case Planned(files=files, unchanged=unchanged, renamed=renamed):
-            parts = [counted(files, "file") + " to index", f"{unchanged:,} unchanged"]
+            parts = [counted(files, "file") + f" to {work.do}", f"{unchanged:,} unchanged"]
             return ", ".join(parts + ([f"{renamed:,} renamed"] if renamed else []))
         case Committed(path=path):
-            return f"{of}{paint.green('indexed')} {near(path)}"
+            return f"{of}{paint.green(work.done)} {near(path)}"
         case SetAside(path=path, reason=reason):
-            return f"{of}{paint.red('set aside')} {near(path)}: {plain(reason)}"
+            return f"{of}{paint.red(work.aside)} {near(path)}: {plain(reason)}"
         case Warned(message=message):
             return f"{paint.marked('note')}: {plain(message)}" if paint.on else f"note: {plain(message)}"
     return ""
@@ -112,14 +125,14 @@ def told(event: Event, paint: Paint, tally: Tally) -> str:
 class Bars:
     """A bar for the corpus and one for each open file."""
 
-    def __init__(self, shown: "Progress", paint: Paint) -> None:
+    def __init__(self, shown: "Progress", paint: Paint, work: Work) -> None:
         self.shown = shown
-        self._paint, self._tally = paint, Tally()
+        self._paint, self._tally, self._work = paint, Tally(), work
         self._open: dict[str, TaskID] = {}
         self._corpus = shown.add_task("all files", total=None, note="")
 
     @classmethod
-    def on(cls, stream: TextIO) -> "Bars":
+    def on(cls, stream: TextIO, work: Work) -> "Bars":
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -133,7 +146,7 @@ class Bars:
             expand=True,
             transient=True,
         )
-        return cls(shown, Paint.for_stream(stream))
+        return cls(shown, Paint.for_stream(stream), work)
 
     def __call__(self, event: Event) -> None:
         self._tally.count(event)
@@ -155,20 +168,20 @@ class Bars:
         return f"{tally.done}/{tally.files} files · {tally.frames:,} frames · {tally.times_realtime:.1f}× realtime"
 
     def _say(self, event: Event) -> None:
-        line = told(event, self._paint, self._tally)
+        line = told(event, self._paint, self._tally, self._work)
         if line:
             from rich.text import Text
 
             self.shown.console.print(Text.from_ansi(line), soft_wrap=True)
 
 
-def closing(summary: Summary) -> list[str]:
+def closing(summary: Summary, work: Work = INDEX) -> list[str]:
     """The last lines of a run: what was done, how quickly, and every file that was set aside with its reason."""
     lines = []
     if summary.indexed:
         speed = summary.media_seconds / max(summary.wall_seconds, 1e-3)
         lines.append(
-            f"{counted(len(summary.indexed), 'file')} indexed ({clock(summary.media_seconds)} of media, "
+            f"{counted(len(summary.indexed), 'file')} {work.done} ({clock(summary.media_seconds)} of media, "
             f"{summary.frames:,} frames) in {summary.wall_seconds:.1f} s, {speed:.1f}× realtime"
         )
     elif not (summary.quarantined or summary.renamed or summary.pruned):
@@ -181,6 +194,6 @@ def closing(summary: Summary) -> list[str]:
     if others:
         lines.append("  " + ", ".join(others))
     if summary.quarantined:
-        lines.append(f"{counted(len(summary.quarantined), 'file')} set aside:")
+        lines.append(f"{counted(len(summary.quarantined), 'file')} {work.aside}:")
         lines += [f"  {near(path)}: {plain(reason)}" for path, reason in summary.quarantined.items()]
     return lines

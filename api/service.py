@@ -3,21 +3,35 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from api import parts
-from indexer import pipeline, sources
+from api import clipping, parts
+from api import reembedding as standing
+from api.clipping import Clip
+from indexer import cutting, pipeline, reembedding, sources
 from indexer.events import Event, Summary
 from indexer.run import Run
 from retriever import processes
-from retriever.errors import NoSuchMedia
+from retriever.errors import NoSuchMedia, WrongRecipe
 from retriever.looking import Looking
 from retriever.ports import Store
 from retriever.search import Searcher
 from retriever.settings import Settings
-from retriever.types import EVERYTHING, Answer, Filter, Line, Media, Metadata, Moment, Quarantined, parse_reference
+from retriever.types import (
+    EVERYTHING,
+    Answer,
+    Filter,
+    Line,
+    Media,
+    Metadata,
+    Moment,
+    Quarantined,
+    Searched,
+    parse_reference,
+)
 
 DEFAULTS = Settings()
 LEAST_ID = 4
@@ -35,7 +49,8 @@ class Library:
         self.path = path
         self._store = store
         self._models = models
-        self._searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived")
+        way = "" if models.prompts == parts.AS_MADE.prompts else models.prompts
+        self._searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived", asks=way)
 
     @classmethod
     def open(
@@ -67,6 +82,7 @@ class Library:
         paths: Sequence[str | os.PathLike[str]],
         *,
         pack: str = DEFAULTS.pack,
+        budget: float = DEFAULTS.budget,
         metadata: Metadata | None = None,
         prune: bool = False,
         jobs: int = DEFAULTS.jobs,
@@ -74,6 +90,7 @@ class Library:
     ) -> Summary:
         """Bring the library to where these folders, files and manifests are.
 
+        `budget` is the share of two frames a second that is encoded, 0.1 to 1, or 0 for the sampling of the pack.
         `prune` also takes out the media whose files are gone from the folders among `paths`.
 
         Raises:
@@ -81,12 +98,12 @@ class Library:
             ManifestError: a line of a manifest is wrong.
             WrongRecipe, SpaceMismatch: the library was made otherwise.
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
-                here.
+                here, or there is no such budget.
             DiskFull: what was committed stays.
         """
         named = [Path(path) for path in paths]
         wanted = sources.found(named, metadata)
-        chosen = parts.recipe(pack, self._models)
+        chosen = parts.recipe(pack, self._models, budget)
         run = Run(
             recipe=chosen,
             encoders=parts.encoders(chosen, self._models),
@@ -98,6 +115,68 @@ class Library:
         )
         below = [path.absolute() for path in named if path.is_dir()] if prune else []
         return pipeline.index(wanted, run, parts.EXECUTORS.load("local").build(), below)
+
+    def reembed(
+        self,
+        *,
+        pack: str = DEFAULTS.pack,
+        budget: float = DEFAULTS.budget,
+        jobs: int = DEFAULTS.jobs,
+        watch: Callable[[Event], None] = silent,
+    ) -> Summary:
+        """Bring what another recipe makes to all media, beside what they have: `choose` says what is searched.
+
+        The recipe is that of `pack`, of the library's `models` and of `budget`, as `index` has them.  Media that cannot
+        be embedded are among the summary's `quarantined`; they keep what they have.  Run again, it goes on.
+
+        Raises:
+            WrongRecipe: the library is of this recipe, is on its way to another one, or has other lines.
+            BadSettings, MissingExtra, WeightsError, DeviceError, DiskFull: as `index`.
+        """
+        chosen = parts.recipe(pack, self._models, budget)
+        run = reembedding.Again(
+            recipe=chosen,
+            encoders=parts.encoders(replace(chosen, speech=(), text=()), self._models),  # no line is read again
+            store=self._store,
+            segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
+            owner=processes.me(),
+            watch=watch,
+            children=parts.decoders(jobs),
+        )
+        return reembedding.reembed(run, parts.EXECUTORS.load("local").build())
+
+    def choose(self, searched: Searched | str) -> list[str]:
+        """Search the old recipe, the new one or both; returns what a person should know.
+
+        Raises:
+            WrongRecipe: the library holds one recipe, or media lack the new one, which is wanted alone.
+        """
+        searched = Searched(searched)
+        with self._store.snapshot() as snapshot:
+            why = standing.obstacle(snapshot, searched)
+        if why and searched is Searched.NEW:
+            raise WrongRecipe(why)
+        self._store.choose(searched)
+        return [why] if why else []
+
+    def drop(self, searched: Searched | str) -> None:
+        """Take what only one of two recipes made out of the library, and give its room back.
+
+        Raises:
+            WrongRecipe: the library holds one recipe, or this one is searched, or media have nothing else.
+            StoreLocked: somebody works on the library.
+        """
+        searched = Searched(searched)
+        with self._store.snapshot() as snapshot:
+            stays = Searched.NEW if searched is Searched.OLD else Searched.OLD
+            two, why = snapshot.reembedding, standing.obstacle(snapshot, stays)
+        if two and two.searched is stays and why:
+            raise WrongRecipe(why)
+        reembedding.drop(self._store, searched, processes.me())
+
+    def reembedding(self, summary: Summary | None = None) -> dict[str, Any]:
+        """Which recipes the library holds, and how far it is from one to the other, as docs/schema.md has it."""
+        return standing.document(self.path, self._store, summary)
 
     def search(
         self,
@@ -141,6 +220,7 @@ class Library:
         with self._store.snapshot() as snapshot:
             counts, spaces, media = snapshot.counts(), snapshot.spaces, list(snapshot.media())
             generation = snapshot.generation
+            two, held = snapshot.reembedding, snapshot.held()
         made = self._store.catalog.recipe()
         return {
             "library": str(self.path),
@@ -164,6 +244,13 @@ class Library:
             "bytes": counts["bytes"],
             "recipe": {"digest": made[0], "text": made[1]} if made else None,
             "quarantined": len(self.quarantined()),
+            "reembedding": two
+            and {
+                "searched": two.searched.value,
+                "old": two.old.digest,
+                "new": two.new.digest,
+                "hidden": sorted(two.hidden & held.keys()),
+            },
         }
 
     def delete(self, *names: str) -> list[Media]:
@@ -177,6 +264,31 @@ class Library:
         self._store.delete(list(gone))
         self._store.catalog.forget([path for item in gone.values() for path in item.paths])
         return list(gone.values())
+
+    def clip(
+        self,
+        ref: str,
+        out: str | os.PathLike[str],
+        *,
+        margin: float = 0.0,
+        exact: bool = False,
+        force: bool = False,
+        watch: Callable[[float], None] = cutting.silent,
+    ) -> Clip:
+        """Write a moment to a file of its own, whose suffix says the format.  `ref` is `MEDIA@start-end`, where MEDIA
+        may be an id, the beginning of one or a path, and alone is all of it.
+
+        Packets are copied from the keyframe before on; `exact` encodes these very pictures and samples anew.  `margin`
+        is in seconds, on both sides; `watch` hears the second of the media that was come to.
+
+        Raises:
+            NoSuchMedia: nothing of this name.
+            BadSettings: no such span, suffix or margin, or a format that cannot hold the streams as they are.
+            MediaError: the file is gone, has changed, is a picture, or cannot be decoded.
+            DiskFull: no room; nothing was written.
+            OSError: `out` is there and not to be written over (`force`), or cannot be written.
+        """
+        return clipping.clip(self._store, _named, ref, Path(out), margin=margin, exact=exact, force=force, watch=watch)
 
     def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Everything in open formats, into a new folder; returns what was written, as docs/schema.md has it."""

@@ -5,14 +5,17 @@ whether it was reached by walking or begun with.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer._exchange import Pile, Wanted
 from indexer.ports import Frame, OpenMedia
+from indexer.saliency import RATE, Glance, small
 from indexer.sampling import Sampler
 from indexer.screen import INSTANT, Screen
 from retriever.errors import CannotDecode
@@ -43,7 +46,9 @@ class Gathered:
     def __init__(self, sampler: Sampler | None, size: tuple[int, int], pile: Pile) -> None:
         self.spans: list[Bin] = []
         self.pile = pile
+        self._sampler = sampler
         self._sift = sampler.sift() if sampler else None
+        self._glanced: list[tuple[float, NDArray[np.float64]]] = []  # for a sampler that glances
         self._size = size
         self._converted: tuple[Frame, Pictures] | None = None  # a picture that stays is converted once
 
@@ -57,11 +62,26 @@ class Gathered:
             self._converted = frame, frame.rgb(self._size)
         self.pile.add(self._converted[1])
         self.spans.append(span)
+        if self._sampler and self._sampler.glances:
+            self._glanced.append((time, small(self._converted[1])))
 
     def extend(self, end: float) -> None:
         """The last picture stays until `end`."""
         if self.spans:
             self.spans[-1] = self.spans[-1][0], end
+
+    def settle(self, sound: Sound | None) -> None:
+        """The chapter is over: its sound is what a sampler that glances still wanted."""
+        if self._sampler and self._glanced:
+            times, pictures = zip(*self._glanced, strict=True)
+            owner = self._sampler.choose(Glance(np.array(times), np.array(pictures), sound))
+            taken, firsts = np.unique(owner, return_index=True)
+            lasts = [*firsts[1:] - 1, len(owner) - 1]
+            self.spans = [
+                (self.spans[first][0], self.spans[last][1]) for first, last in zip(firsts, lasts, strict=True)
+            ]
+            self.pile.keep(taken.tolist())
+        self.pile.close()
 
 
 class Tape:
@@ -120,6 +140,9 @@ class Cutter:
         self._screen = Screen(media.frames(start, self._needed)) if looked_at else None
         rates = wanted.rates if media.probe.has_sound else ()
         self._tapes = [Tape(media.sound(rate, heard), rate, heard) for rate in rates]
+        samplers = (wanted.sampler, wanted.page_sampler)
+        listens = media.probe.has_sound and RATE not in rates and any(it and it.glances for it in samplers)
+        self._ear = Tape(_if_any(media.sound(RATE, heard)), RATE, heard) if self._screen and listens else None
 
     def chapters(self, folder: Path, job: int) -> Iterator[Cut]:
         """In order.  Pictures and samples go to `folder`, in files named after job and chapter."""
@@ -137,7 +160,8 @@ class Cutter:
         size = self._probe.width, self._probe.height
         frames = Gathered(wanted.sampler, shorter_side(*size, wanted.side), Pile(name.with_suffix(".frames")))
         pages = Gathered(wanted.page_sampler, longer_side(*size, wanted.page_side), Pile(name.with_suffix(".pages")))
-        sounds = {tape.rate: tape.window(span.start - wanted.margin, span.end + wanted.margin) for tape in self._tapes}
+        around = span.start - wanted.margin, span.end + wanted.margin
+        sounds = {tape.rate: tape.window(*around) for tape in self._tapes}
         if self._screen:
             self._look(self._screen, span, frames, pages)
         last = self._over(span.end)
@@ -152,8 +176,9 @@ class Cutter:
             pile = Pile(name.with_suffix(f".{rate}"))
             pile.add(sound.samples)
             pile.close()
-        frames.pile.close()
-        pages.pile.close()
+        heard = self._ear.window(*around) if self._ear else sounds.get(RATE)
+        frames.settle(heard)
+        pages.settle(heard)
         before, self._decoded = self._decoded, self._screen.pulled if self._screen else 0
         return Cut(index, span, last, self._decoded - before, frames, pages, sounds)
 
@@ -198,6 +223,12 @@ class Cutter:
         if end <= span.start:
             raise CannotDecode("it lasts no time at all")
         return TimeSpan(span.start, end)
+
+
+def _if_any(blocks: Iterator[Floats]) -> Iterator[Floats]:
+    """Sound that nobody will miss: where none can be decoded there is none."""
+    with suppress(CannotDecode):
+        yield from blocks
 
 
 def shorter_side(width: int, height: int, side: int) -> tuple[int, int]:

@@ -12,12 +12,12 @@ import resource
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -27,7 +27,10 @@ from indexer.media.synthetic import SUFFIX
 from indexer.ports import OpenMedia, Reader
 from retriever.errors import ReelseekError
 from retriever.registry import Registry
-from retriever.types import jsonable
+from retriever.types import TimeSpan, jsonable
+
+if TYPE_CHECKING:
+    from indexer.media._cutting import Work, Written
 
 Page = dict[str, Any]
 _READERS = Registry("indexer.media")
@@ -81,6 +84,38 @@ def pictures(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
         yield {"picture": pile.shapes}
 
 
+def _at(work: "Work") -> "Generator[Page, None, Written]":
+    """How far a cut is, and at last what was written."""
+    while True:
+        try:
+            yield {"at": next(work)}
+        except StopIteration as end:
+            written: Written = end.value
+            return written
+
+
+HALVES: set[Path] = set()
+"""Files that are being written: they go with the child if its parent goes."""
+
+
+def cut(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
+    from indexer.media import _cutting  # FFmpeg's other half, which no other job needs
+
+    path, half, form = Path(page["path"]), Path(page["half"]), _cutting.FORMS[page["suffix"]]
+    span = TimeSpan(page["start"], page["end"])
+    HALVES.add(half)
+    with _cutting.writing(half, page["out"]) as file:
+        if page["exact"] or not form.copies:
+            work = _cutting.encoded(path, span, media.probe, form, page["suffix"], file)
+        else:
+            work = _cutting.copied(path, span, form, page["suffix"], file)
+        written = yield from _at(work)
+        file.flush()
+        os.fsync(file.fileno())
+    HALVES.discard(half)
+    yield {"cut": jsonable(written)}
+
+
 def begun(page: Page, desk: Desk, folder: Path) -> Iterator[Page]:
     """A job, its media opened when the first answer is asked for."""
     yield from JOBS[page["do"]](page, desk.media(Path(page["path"]), page["reader"]), folder)
@@ -90,6 +125,7 @@ JOBS: dict[str, Callable[[Page, OpenMedia, Path], Iterator[Page]]] = {
     "probe": probe,
     "chapters": chapters,
     "pictures": pictures,
+    "cut": cut,
 }
 
 
@@ -134,6 +170,8 @@ def _listen(commands: BinaryIO, inbox: "SimpleQueue[Page]", folder: Path) -> Non
     for line in commands:
         inbox.put(json.loads(line))
     shutil.rmtree(folder, ignore_errors=True)
+    for half in HALVES:
+        half.unlink(missing_ok=True)
     os._exit(0)  # the main thread may be deep in a decoder
 
 

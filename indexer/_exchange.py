@@ -11,6 +11,7 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +71,7 @@ class Pile:
     def __init__(self, path: Path) -> None:
         self.shapes: list[Shape] = []
         self._path = path
+        self._ends: list[int] = []  # of each in the file, in bytes
         self._file: FileIO | None = None
 
     def add(self, array: NDArray[Any]) -> None:
@@ -77,11 +79,27 @@ class Pile:
         Raises:
             OSError: the disk is full.
         """
-        self._file = self._file or FileIO(self._path, "w")
+        self._file = self._file or FileIO(self._path, "w+")
         rest = array.tobytes()
         while rest:  # an unbuffered write may take a part only
             rest = rest[self._file.write(rest) :]
         self.shapes.append(array.shape)
+        self._ends.append(self._file.tell())
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Of the arrays only those at `places`, which rise; the others' room is given back."""
+        if self._file is None or len(places) == len(self.shapes):
+            return
+        starts, end = [0, *self._ends], 0
+        with mmap.mmap(self._file.fileno(), 0) as room:
+            for place in places:
+                size = starts[place + 1] - starts[place]
+                room.move(end, starts[place], size)
+                end += size
+        self._file.truncate(end)
+        self._file.seek(end)
+        self.shapes = [self.shapes[place] for place in places]
+        self._ends = list(accumulate(starts[place + 1] - starts[place] for place in places))
 
     def close(self) -> None:
         if self._file:

@@ -117,6 +117,17 @@ class Decoder:
                 found += lifted(job.file(len(found), "pages"), shapes, np.uint8)
         return found
 
+    def cut(self, path: Path, order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """What a child answers that cuts a file, as `indexer.cutting` asks it to: how far it is, and what it wrote.
+
+        Raises:
+            MediaError, PluginError: as `probe`.
+            BadSettings, DiskFull: as `cutting.cut`.
+        """
+        with self._job(path, {"do": "cut", "reader": "pyav", **order}) as job:
+            while "end" not in (page := job.ask(self.limit)):
+                yield page
+
     def _job(self, path: Path, order: Mapping[str, Any]) -> "_Job":
         if self._child and (self._child.is_spent or not self._child.is_alive):
             self.close()

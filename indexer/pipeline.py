@@ -4,15 +4,17 @@ sources ── plan ──▶ jobs ── executor ──▶ decode · encode ·
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from indexer.events import Planned, Summary, Warned
-from indexer.plan import job_key, plan, prune, settle
+from indexer.plan import job_id, plan, prune, settle
 from indexer.ports import Executor
 from indexer.run import Run
 from indexer.sources import Source
 from retriever.errors import SpaceMismatch, WrongRecipe
+from retriever.types import Modality, Reembedding
 
 
 def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: Sequence[Path] = ()) -> Summary:
@@ -51,18 +53,25 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
 def _fits(run: Run) -> None:
     """Refuse a library of another recipe or of other weights, before anything is decoded."""
     catalog, recipe = run.store.catalog, run.recipe
-    held = catalog.recipe()
+    held, two = catalog.recipe(), catalog.reembedding()
     if held is None:
         catalog.set_recipe(recipe.digest, recipe.text_form)
+    elif two and recipe.digest != held[0] and recipe.digest in (two.old.digest, two.new.digest):
+        raise WrongRecipe(
+            f"this library holds two recipes, and files are indexed with {held[0]} as long as {two.searched} is "
+            f"searched; pack {recipe.pack!r} is {recipe.digest}: reelseek reembed --search chooses"
+        )
     elif held[0] != recipe.digest:
         raise WrongRecipe(
             f"this library was made with recipe {held[0]}, and pack {recipe.pack!r} is recipe {recipe.digest}: "
-            "index into another --library, or take the --pack that made this one"
+            "index into another --library, or take the --pack, models and --budget that made this one, or go over to "
+            "this one with reelseek reembed"
         )
     elif held[1] != recipe.text_form:
         catalog.set_recipe(recipe.digest, recipe.text_form)  # the same weights, and they lie elsewhere by now
     with run.store.snapshot() as snapshot:
-        there = {space.name: space for space in snapshot.spaces.values()}
+        own = two.current.spaces if two else snapshot.spaces.keys()
+        there = {space.name: space for key, space in snapshot.spaces.items() if key in own}
     for space in run.encoders.spaces.values():
         other = there.get(space.name, space)
         if other != space:
@@ -70,13 +79,34 @@ def _fits(run: Run) -> None:
                 f"{space.name} of this library is {other.id}, the weights here make {space.id}: "
                 "install the version that made it, or index into another --library"
             )
+    if two:
+        _know(run, two)
+
+
+def _know(run: Run, two: Reembedding) -> None:
+    """Weights may have come since the second recipe was begun: the library learns whose their spaces are."""
+    made = run.encoders.spaces
+    lines = frozenset(key for key, space in made.items() if space.modality in (Modality.SPEECH, Modality.TEXT))
+    old, new = (
+        replace(side, spaces=side.spaces | (made.keys() if side is two.current else lines))
+        for side in (two.old, two.new)
+    )
+    if (old, new) != (two.old, two.new):
+        run.store.begin(old, new)
+    with run.store.snapshot() as snapshot:
+        lacking = len(snapshot.lacking())
+    if two.current is two.new and lacking:
+        run.watch(Warned(f"{lacking:,} media lack this recipe, and are left to reelseek reembed"))
 
 
 def _sweep(run: Run) -> None:
-    """Remove the checkpoints of media that were committed just before somebody was killed."""
-    catalog = run.store.catalog
+    """Remove the checkpoints of media that were committed just before somebody was killed, and of recipes that the
+    library has given up."""
+    catalog, two = run.store.catalog, run.store.catalog.reembedding()
+    digests = {run.recipe.digest, *((two.old.digest, two.new.digest) if two else ())}
     with run.store.snapshot() as snapshot:
-        done = {media.key for media in snapshot.media() if media.recipe == run.recipe.digest}
+        done = {job_id(media.key, run.recipe.digest) for media in snapshot.media() if media.recipe == run.recipe.digest}
+    ours = tuple(job_id("", digest) for digest in digests)
     for name in catalog.staged():
-        if job_key(name) in done and run.lease(name) is None:
+        if (name in done or not name.endswith(ours)) and run.lease(name) is None:
             run.leave(name)

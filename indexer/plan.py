@@ -34,12 +34,12 @@ class Job:
         return self.stat.key
 
     def id(self, recipe: Recipe) -> str:
-        return f"{self.key}-{recipe.digest[:8]}"
+        return job_id(self.key, recipe.digest)
 
 
-def job_key(name: str) -> str:
-    """The key of the media that the job of this id makes."""
-    return name.partition("-")[0]
+def job_id(key: str, digest: str) -> str:
+    """The id of the job that makes the media of this key by the recipe of this digest."""
+    return f"{key}-{digest[:8]}"
 
 
 @dataclass(slots=True)
@@ -98,6 +98,10 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
     of them for want of weights is indexed again."""
     with store.snapshot() as snapshot:
         library = {media.key: media for media in snapshot.media()}
+        two = snapshot.reembedding
+        # The old recipe may be gone back to: what it made is embedded again, and not indexed in its place.
+        foreign = {media.key for media in snapshot.foreign()}
+        kept = library.keys() - foreign if two and two.current is two.new else set()
     shut = {entry.path: entry for entry in store.catalog.quarantined()}
     made = Plan()
     seen: dict[str, list[Path]] = {}  # key → paths among the sources
@@ -124,7 +128,7 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
         still = [path for path in before if there.get(path, key) == key and Path(path).exists()]
         together = tuple(dict.fromkeys((*still, *now)))
         metadata = merged(media.metadata if media else None, said[key]) or Metadata()
-        if media is None or not _content(media, recipe, able):
+        if media is None or not (key in kept or untouched(media, recipe, able)):
             made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together))
             continue
         made.unchanged += 1
@@ -136,7 +140,7 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
     return made
 
 
-def _content(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
+def untouched(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
     """Whether a media can be left as it is."""
     lacks = {Modality(name) for name, why in media.missing.items() if why not in (NO_PICTURE, NO_SOUND)}
     return media.recipe == recipe.digest and not lacks & able

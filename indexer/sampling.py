@@ -3,8 +3,9 @@
     parse("fixed(2)")                      # Fixed(fps=2)
     str(Adaptive(2))                       # "adaptive(fps=2, threshold=0.01, floor=4.0)"
 
-A sampler cuts time into bins and takes the picture on show in the middle of each, or none.  A media is decoded in
-chapters; what a sampler takes in one does not depend on the chapters before it.
+A sampler cuts time into bins and takes the picture on show in the middle of each, or none: at once, as pictures come
+by, or when it has had a glance at all of a chapter.  A media is decoded in chapters; what a sampler takes in one does
+not depend on the others.
 """
 
 import math
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.ports import Frame
+from indexer.saliency import Bins, Glance, Places, chosen, owners
 from retriever.types import Times, TimeSpan
 
 Sift = Callable[[Frame, float], bool]
@@ -24,10 +26,17 @@ Sift = Callable[[Frame, float], bool]
 
 THUMB = (32, 32)
 """Width and height, in pixels, at which two pictures are compared."""
+ROUNDING = 1e-9
+"""Of what is calculated from times and shares."""
 
 
 class Sampler(Protocol):
     """Cuts time into bins and says which of them give a picture."""
+
+    @property
+    def glances(self) -> bool:
+        """Whether it chooses among what its sift took, once it has seen and heard all of a chapter."""
+        ...
 
     def bins(self, part: TimeSpan, duration: float) -> Times:
         """`(N, 2)` starts and ends, in order: the bins of the media whose middle lies in `part`.  `duration` is what
@@ -36,6 +45,11 @@ class Sampler(Protocol):
 
     def sift(self) -> Sift:
         """A fresh sift for one chapter.  A bin that is not taken belongs to the taken one before it."""
+        ...
+
+    def choose(self, glance: Glance) -> Places:
+        """For each bin of a chapter that its sift took, the number of the one whose picture stands for it `(N,)`,
+        rising; those that stand for themselves are taken.  Asked only of those that glance."""
         ...
 
 
@@ -47,6 +61,7 @@ class _Value:
     """Prints as `name(field=value, …)`, which `parse` reads."""
 
     __slots__ = ()
+    glances = False
 
     def __str__(self) -> str:
         options = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
@@ -54,6 +69,9 @@ class _Value:
 
     def sift(self) -> Sift:
         return _every
+
+    def choose(self, glance: Glance) -> Places:
+        return np.arange(len(glance.times))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +142,49 @@ class Adaptive(_Value):
         return wants
 
 
+@dataclass(frozen=True, slots=True)
+class Salient(_Value):
+    """`budget` of the bins of `fixed(fps)`, chapter by chapter and rounded up: one in every `floor` seconds, and beyond
+    that those that look or sound least like the others (`indexer/saliency.py`).  The others each belong to whichever
+    neighbour they are more like."""
+
+    fps: float = 2.0
+    budget: float = 0.3
+    floor: float = 5.0  # seconds
+
+    glances = True
+
+    def __post_init__(self) -> None:
+        _want_positive("salient", "fps", self.fps)
+        _want_positive("salient", "floor", self.floor)
+        least = min(1.0, 1 / (self.fps * self.floor))
+        if not least - ROUNDING <= self.budget <= 1:
+            raise ValueError(
+                f"salient: budget is {self.budget!r}; it wants {least:g} to 1, since one picture in every "
+                f"{self.floor:g} s is always taken, out of {self.fps:g} a second"
+            )
+
+    def bins(self, part: TimeSpan, duration: float) -> Times:
+        return Fixed(self.fps).bins(part, duration)
+
+    def choose(self, glance: Glance) -> Places:
+        passed = glance.times - glance.times[0] + 0.5 / self.fps  # since the first bin began
+        stretches = np.floor(passed / self.floor + ROUNDING).astype(np.int64)
+        most = max(math.ceil(self.budget * len(glance.times) - ROUNDING), len(np.unique(stretches)))
+        bins = Bins.of(glance)
+        return owners(bins, chosen(bins, most, stretches))
+
+
 def difference(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
     """Mean difference of two grey pictures as a share of the full range, 0 to 1."""
     return float(np.abs(one - other).mean()) / 255
 
 
-SAMPLERS: dict[str, type[Uniform] | type[Fixed] | type[Adaptive]] = {
+SAMPLERS: dict[str, type[Uniform] | type[Fixed] | type[Adaptive] | type[Salient]] = {
     "uniform": Uniform,
     "fixed": Fixed,
     "adaptive": Adaptive,
+    "salient": Salient,
 }
 _CALL = re.compile(r"\s*([a-z]+)\s*(?:\((.*)\))?\s*")
 
@@ -145,7 +197,9 @@ def parse(text: str) -> Sampler:
     """
     found = _CALL.fullmatch(text)
     if not found or found[1] not in SAMPLERS:
-        raise ValueError(f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.01, 4)")
+        raise ValueError(
+            f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.01, 4), salient(2, 0.3, 5)"
+        )
     kind = SAMPLERS[found[1]]
     names = [f.name for f in fields(kind)]
     options: dict[str, float] = {}

@@ -149,6 +149,11 @@ class Tail:
         values = np.asarray(best, np.float32)
         return cls(np.sort(values[np.isfinite(values)]))
 
+    @property
+    def middle(self) -> float:
+        """The best score that half of these questions do not reach; 0 without any."""
+        return float(np.median(self.best)) if len(self.best) else 0.0
+
     @cached_property
     def _pareto(self) -> tuple[float, float, float]:
         """Where the tail begins, its scale and its shape."""

@@ -26,7 +26,18 @@ POINTS = (
     # paths or metadata change
     "store-amend-written",
     "store-amend-committed",
-    # the room of deleted rows is given back
+    # a second recipe comes beside the first, or the other one is searched
+    "store-begin-written",
+    "store-begin-committed",
+    "store-choose-written",
+    "store-choose-committed",
+    # one media gets more spaces
+    "store-extend-locked",
+    "store-extend-appended",
+    "store-extend-synced",
+    "store-extend-written",
+    "store-extend-committed",
+    # the room of deleted rows is given back, or one recipe of two goes
     "store-compact-locked",
     "store-compact-appended",
     "store-compact-synced",
@@ -47,6 +58,13 @@ POINTS = (
     "pipeline-before-commit",
     "pipeline-after-commit",
     "pipeline-after-unstage",
+    # embedding again
+    "reembed-begun",
+    "reembed-before-commit",
+    "reembed-after-commit",
+    "reembed-after-unstage",
+    "reembed-before-drop",
+    "reembed-after-drop",
 )
 
 _seen: Counter[str] = Counter()

@@ -58,17 +58,25 @@ class Witness:
         It keeps out of what is `taken`, and loses the score that lay there; None if nothing is left."""
         place = np.searchsorted(self._streets, row, side="right")
         first, last = self._streets[place - 1 : place + 1].tolist()
-        tokens = {
-            space: slice(*seen.tokens.offsets[[first, last]].tolist()) for space, seen in self._scored.seen.items()
-        }
-        hits = tuple(hit for at in first + np.flatnonzero(self._read[first:last]) for hit in self._hits(int(at)))
-        spans, heights = self._heights(tokens, hits)
+        tokens, hits = self._held(first, last)
         start, end = self._scored.table.spans[row].tolist()
-        whole = Curve.of(spans, heights)
+        whole = Curve.of(*self._heights(tokens, hits))
         left = whole.without(taken)
         lost = whole.highest(start, end) - left.highest(start, end) if taken else 0.0
         found = left.around(start, end, DROP)
         return Stretch(row, TimeSpan(*found), float(self._scored.fused[row]) - lost, tokens, hits) if found else None
+
+    def curve(self, first: int, last: int) -> Curve:
+        """What the candidates from `first` to before `last`, of one media, say over time."""
+        return Curve.of(*self._heights(*self._held(first, last)))
+
+    def _held(self, first: int, last: int) -> tuple[dict[str, slice], tuple[Hit, ...]]:
+        """The tokens by space, and the lines, of neighbouring candidates."""
+        tokens = {
+            space: slice(*seen.tokens.offsets[[first, last]].tolist()) for space, seen in self._scored.seen.items()
+        }
+        hits = (hit for at in first + np.flatnonzero(self._read[first:last]) for hit in self._hits(int(at)))
+        return tokens, tuple(hits)
 
     def _heights(self, tokens: dict[str, slice], hits: Sequence[Hit]) -> tuple[Times, Floats]:
         seen = [(self._scored.seen[space], at) for space, at in tokens.items()]

@@ -1,12 +1,15 @@
 """What a person types becomes what a search asks.
 
     parse('a dog "good boy" tag:holiday longer:10')
+    parse("a dog barks, then a man laughs within 20s -rain duration<60")
 
 Plain words are compared by meaning and matched as words.  A part in double quotes (or in single quotes that stand
 around whole words) is also looked for as a phrase.  `name:value` is a filter where the name is a known one; a value
-with spaces is quoted: `path:"my clips/*"`.  Anything else, colons included, is plain text.
+with spaces is quoted: `path:"my clips/*"`.  How what is left hangs together `grammar` says; anything else, colons
+included, is plain text.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from retriever.errors import QueryError
+from retriever.grammar import Sentence, quoted, read, wrong
 from retriever.types import EVERYTHING, Filter, MediaKind, parse_seconds
 
 LONGEST = 10_000
@@ -31,6 +35,17 @@ class Query:
     phrases: tuple[str, ...] = ()  # quoted parts
     where: Filter = EVERYTHING
     notes: tuple[str, ...] = ()  # for people
+    said: Sentence | None = None  # how it hangs together; None: it is one thing, in whichever way
+
+    @property
+    def explained(self) -> str:
+        """The query as it was understood, every rule spelled out: read again, it means the same."""
+        return " ".join([str(self.said) if self.said else self.typed_plain, *_spelled(self.where)])
+
+    @property
+    def typed_plain(self) -> str:
+        """As it was typed, without filters."""
+        return " ".join(_FILTER.sub(" ", self.typed).split())
 
 
 def _seconds(value: str) -> float:
@@ -63,6 +78,7 @@ NAMES: Mapping[str, _Name] = {
     "tag": _Name("tags", _one, "a tag"),
     "path": _Name("path", str, "a pattern such as *.mp4"),
     "collection": _Name("collection", str, "the name of a collection"),
+    "in": _Name("collection", str, "the name of a collection"),
     "kind": _Name("kinds", _kind, "video, sound or image"),
     "media": _Name("media", _one, "the key of a media"),
     "longer": _Name("shortest", _seconds, "a time such as 75.5 or 1:15.5"),
@@ -71,11 +87,11 @@ NAMES: Mapping[str, _Name] = {
     "before": _Name("before", _moment, "a date such as 2026-05-01"),
 }
 
-_FILTER = re.compile(rf'(?<!\S)({"|".join(NAMES)}):(?:"([^"]*)"|([^\s"]\S*))', re.IGNORECASE)
-_DOUBLE = re.compile(r'["“”„]([^"“”„]*)["“”„]')
-_SINGLE = re.compile(
-    r"(?<!\w)['‘]([^'‘’]*(?:\w['’]\w[^'‘’]*)*)['’](?!\w)"
-)  # an apostrophe inside a word is none of these
+_FILTER = re.compile(
+    rf'(?<!\S)(?:(?P<name>{"|".join(NAMES)}):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]\S*))'
+    r"|duration(?P<sign>[<>:])(?P<limit>\S+))",
+    re.IGNORECASE,
+)
 
 
 def parse(text: str) -> Query:
@@ -89,24 +105,62 @@ def parse(text: str) -> Query:
     if len(typed) > LONGEST:
         raise QueryError(f"the query has {len(typed)} characters, at most {LONGEST:,} are taken: shorten it")
     where = EVERYTHING
-    for name, quoted, bare in _FILTER.findall(typed):
-        where = both(where, _filter(name.lower(), quoted or bare))
-    plain = _FILTER.sub(" ", typed)
-    phrases = [found.strip() for pattern in (_DOUBLE, _SINGLE) for found in pattern.findall(plain)]
-    sentence = " ".join(_SINGLE.sub(r" \1 ", _DOUBLE.sub(r" \1 ", plain)).split())
+    for found in _FILTER.finditer(typed):
+        where = both(where, _filter(found))
+    plain = _FILTER.sub(lambda found: " " * len(found.group()), typed)  # places stay what they are
+    sentence, phrases = quoted(plain)
     if not any(character.isalnum() for character in sentence):
         raise QueryError(f"{typed[:80]!r} has no words to search for: add some, such as 'a dog catches a frisbee'")
     words = len(sentence.split())
-    notes = (f"compared by meaning up to about word {ENCODED_WORDS} of {words}",) if words > ENCODED_WORDS else ()
-    return Query(typed, sentence, tuple(phrase for phrase in phrases if phrase), where, notes)
+    notes: tuple[str, ...] = ()
+    if words > ENCODED_WORDS:
+        notes = (f"compared by meaning up to about word {ENCODED_WORDS} of {words}",)
+    said = read(plain)
+    if said.is_plain:
+        return Query(typed, sentence, phrases, where, notes)
+    if said.ruled:
+        notes += (f"understood as: {said} (in quotes they are just words)",)
+    return Query(typed, sentence, phrases, where, notes, said)
 
 
-def _filter(name: str, value: str) -> Filter:
-    known = NAMES[name]
+def _filter(found: re.Match[str]) -> Filter:
+    if found["name"] is None:
+        return _duration(found)
+    known, value = NAMES[found["name"].lower()], found["quoted"] or found["bare"] or ""
     try:
         return replace(EVERYTHING, **{known.field: known.read(value)})
     except ValueError as error:
-        raise QueryError(f"{name}:{value} cannot be read: {name}: wants {known.wants}") from error
+        raise wrong(found.start(), found.group(), f"{found['name'].lower()}: wants {known.wants}") from error
+
+
+def _duration(found: re.Match[str]) -> Filter:
+    """`duration<60`, `duration>1:30`, `duration:10-60`."""
+    try:
+        if found["sign"] == "<":
+            return replace(EVERYTHING, longest=parse_seconds(found["limit"].removeprefix("=")))
+        if found["sign"] == ">":
+            return replace(EVERYTHING, shortest=parse_seconds(found["limit"].removeprefix("=")))
+        shortest, _, longest = found["limit"].partition("-")
+        return replace(EVERYTHING, shortest=parse_seconds(shortest), longest=parse_seconds(longest))
+    except ValueError as error:
+        wanted = "duration wants times such as duration<60, duration>1:30, duration:10-60"
+        raise wrong(found.start(), found.group(), wanted) from error
+
+
+def _spelled(where: Filter) -> list[str]:
+    """A filter as it is typed."""
+    said: list[str] = [f"duration>{where.shortest:g}"] if where.shortest else []
+    said += [f"duration<{where.longest:g}"] if math.isfinite(where.longest) else []
+    for name in ("tag", "kind", "media"):
+        said += [f"{name}:{_safe(str(value))}" for value in sorted(getattr(where, NAMES[name].field))]
+    for name in ("path", "collection", "after", "before"):
+        value = getattr(where, NAMES[name].field)
+        said += [f"{name}:{_safe(value)}"] if value else []
+    return said
+
+
+def _safe(value: str) -> str:
+    return f'"{value}"' if " " in value else value
 
 
 def both(one: Filter, other: Filter) -> Filter:

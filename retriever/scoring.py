@@ -22,6 +22,7 @@ from retriever.types import (
     Floats,
     Ids,
     Matrix,
+    Modality,
     RaggedTokens,
     Ranking,
     SegmentTable,
@@ -66,13 +67,50 @@ class Scorer:
         self._looked: tuple[bytes, dict[str, _Looked]] = (b"", {})
 
     def score(
-        self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter = EVERYTHING
+        self,
+        views: Mapping[str, Matrix],
+        words: Sequence[WordQuery],
+        depth: int,
+        where: Filter = EVERYTHING,
+        only: Sequence[Modality | None] = (),
     ) -> Iterator[Scored]:
         """For each question, as its vectors `(Q, D)` by query side and its words: what any source names, `depth`
-        segments at most, looked at by all."""
+        segments at most, looked at by all.  A question may be for sources of one modality `only`."""
+        for first, own, gates in self._asked(views, words, depth, where, only):
+            yield self._seen(self._candidates(first, gates, depth), first, own, gates)
+
+    def look(
+        self,
+        views: Mapping[str, Matrix],
+        words: Sequence[WordQuery],
+        numbers: Ids,
+        where: Filter = EVERYTHING,
+        only: Sequence[Modality | None] = (),
+    ) -> Iterator[Scored]:
+        """The same at these segments, which rise and pass `where`, whoever names them."""
+        for first, own, gates in self._asked(views, words, max(1, len(numbers)), where, only):
+            yield self._seen(numbers, first, own, gates)
+
+    def _asked(
+        self,
+        views: Mapping[str, Matrix],
+        words: Sequence[WordQuery],
+        depth: int,
+        where: Filter,
+        only: Sequence[Modality | None],
+    ) -> Iterator[tuple[Sequence[Ranking], dict[str, Vector], Floats]]:
+        """Of each question its rankings, its vectors by query side, and its gates."""
         asked = {side: self._looking.asked(own, side) for side, own in views.items()}
         for number, first in enumerate(zip(*self._named(asked, words, depth, where), strict=True)):
-            yield self._seen(first, {side: own[number] for side, own in views.items()}, depth)
+            own = {side: rows[number] for side, rows in views.items()}
+            yield first, own, self._gates(own, only[number] if only else None)
+
+    def _gates(self, views: Mapping[str, Vector], only: Modality | None) -> Floats:
+        """As the question is worded; who says of which modality it is leaves nothing to guess."""
+        if only is None:
+            return self._levels.gates(views, self.sources)
+        meant = [source.modality is only for source in self.sources]
+        return np.where(meant, np.float32(0), np.float32(-np.inf)).astype(np.float32)
 
     def _named(
         self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter
@@ -84,9 +122,7 @@ class Scorer:
             else:
                 yield [matching(self._library, said, source.modality, depth, where) for said in words]
 
-    def _seen(self, first: Sequence[Ranking], views: Mapping[str, Vector], depth: int) -> Scored:
-        gates = self._levels.gates(views, self.sources)
-        numbers = self._candidates(first, gates, depth)
+    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
         looked = self._look(numbers)
         named = [_laid_out(ranking, numbers) for ranking in first]
         by_space = {source.space: one for source, one in zip(self.sources, named, strict=True) if source.space}
@@ -109,9 +145,11 @@ class Scorer:
 
     def _candidates(self, first: Sequence[Ranking], gates: Floats, depth: int) -> Ids:
         """The `depth` best segments of all rankings, by what the source that likes them most says; rising."""
-        rankings = zip(self.sources, first, gates, strict=True)
+        rankings = [each for each in zip(self.sources, first, gates, strict=True) if np.isfinite(each[2])]
+        if not rankings:
+            return np.zeros(0, np.int64)
         scores = np.concatenate([self._levels.named[source](one.scores) + gate for source, one, gate in rankings])
-        numbers = np.concatenate([ranking.segments for ranking in first])
+        numbers = np.concatenate([ranking.segments for _, ranking, _ in rankings])
         order = np.argsort(-scores, kind="stable")
         _, places = np.unique(numbers[order], return_index=True)
         return np.sort(numbers[order][np.sort(places)[:depth]])

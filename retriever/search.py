@@ -7,16 +7,15 @@ their tokens ─▶ scores against chance, gated by what the question is about, 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from retriever.calibration import Chance, Scale, Tail, background
-from retriever.derived import Arrays, kept
+from retriever.calibrating import Calibration, Calibrator
+from retriever.calibration import Tail
+from retriever.compound import Compound, terms_of
 from retriever.evidence import Stretch, Witness
-from retriever.fusion import Gate
-from retriever.levels import Levels, Question, measure, sides, sources
+from retriever.levels import sides
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
 from retriever.query import Query, both, parse
@@ -31,30 +30,10 @@ BY = ("moment", "video")
 DEFAULTS = Settings()
 MISSES = 3
 """Near misses that an answer shows."""
-REVISION = 1
-"""Of how a library is calibrated; another one makes what is kept worthless."""
-KEPT = 2
-"""Calibrations that a searcher keeps; each belongs to one generation of the library."""
-BACKGROUND_DEPTH = 200
-"""Candidates for a background sentence.  Only the best score is wanted, and 20 find the same one; but in a small
-library 200 are all there is, which is quickest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What is derived from one generation of a library."""
-
-    levels: Levels
-    tail: Tail
-    segments: int  # of the whole library
-
-    def part(self, library: Snapshot, where: Filter) -> float:
-        """The share of the library that may answer."""
-        return len(library.numbers(where)) / max(1, self.segments) if where.asks else 1.0
 
 
 class Searcher:
-    """Answers questions about one library, from what is committed when they are asked."""
+    """Answers questions about one library, from what is committed when they are asked; several threads may ask."""
 
     def __init__(
         self,
@@ -62,15 +41,21 @@ class Searcher:
         encode: EncodeSentences,
         reranker: Reranker | Looking | None = None,
         cache: Path | None = None,
+        asks: str = "",
     ) -> None:
-        """`reranker` looks at every space, a `Looking` may also have a trained head and an adapter; `cache` is a folder
-        for what is derived from the library; it is made if its parent is there."""
+        """
+        Args:
+            reranker: looks at every space; a `Looking` may also have a trained head and an adapter.
+            cache: a folder for what is derived from the library; it is made if its parent is there.
+            asks: how `encode` puts questions, where that can be chosen: what is kept of other ways is not taken.
+        """
         self._store = store
         self._cache = cache
+        self._asks = asks
         self._encode = encode
         chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
         self._looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
-        self._calibrations: dict[str, Calibration] = {}
+        self._calibrator = Calibrator(encode, self._looking, cache, asks)
 
     def search(
         self,
@@ -95,20 +80,45 @@ class Searcher:
         where = both(where, asked.where)
         least = DEFAULTS.min_confidence if min_confidence is None else min_confidence
         with self._store.snapshot() as library:
-            known = self._calibrated(library)
-            words = words_of(asked)
+            known = self._calibrator.of(library)
             scorer = Scorer(library, self._looking, known.levels)
+            part = known.part(library, where)
+            if asked.said is not None:
+                return self._compound(library, scorer, asked, known, part, by, limit, depth, where, least)
+            words = words_of(asked)
             (scored,) = scorer.score(self._views(library, [asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
             picked = _picked(scored, witness, by, limit)
             media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
-            part = known.part(library, where)
-        scores = np.array([stretch.score for stretch in picked], np.float32)
-        told = zip(media, picked, known.tail.confidences(scores, part).tolist(), strict=True)
-        found = sorted((Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told), key=_order)
-        sure = tuple(moment for moment in found if moment.confidence >= least)
-        misses = tuple(moment for moment in found if moment.confidence < least)
-        return Answer(asked.typed, sure, misses[:MISSES], known.tail.rate(least), asked.notes)
+            scores = np.array([stretch.score for stretch in picked], np.float32)
+            told = zip(media, picked, known.tail.confidences(scores, part).tolist(), strict=True)
+            found = [Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told]
+        return _answer(asked, found, known.tail, least)
+
+    def _compound(
+        self,
+        library: Snapshot,
+        scorer: Scorer,
+        asked: Query,
+        known: Calibration,
+        part: float,
+        by: str,
+        limit: int,
+        depth: int,
+        where: Filter,
+        least: float,
+    ) -> Answer:
+        """A query of several terms or steps."""
+        assert asked.said is not None
+        views = self._views(library, [term.sentence for term in terms_of(asked.said)])
+        compound = Compound(library, scorer, asked.said, views, known.tail.middle)
+        tail = self._calibrator.tail(library, known, asked.said)
+        picked = compound.found(depth, where, by, limit)
+        media = library.media_at(np.array([one.media for one in picked], np.int64))
+        scores = np.array([one.score for one in picked], np.float32)
+        told = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
+        found = [Moment(one, it.span, it.score, how, it.evidence, it.parts) for one, it, how in told]
+        return _answer(asked, found, tail, least)
 
     def scores(
         self, queries: Sequence[Query], *, depth: int = DEFAULTS.depth, where: Filter = EVERYTHING
@@ -118,7 +128,7 @@ class Searcher:
         """
         _check(BY[0], 1, depth)
         with self._store.snapshot() as library:
-            scorer = Scorer(library, self._looking, self._calibrated(library).levels)
+            scorer = Scorer(library, self._looking, self._calibrator.of(library).levels)
             views = self._views(library, [query.sentence for query in queries])
             for scored in scorer.score(views, [words_of(query) for query in queries], depth, where):
                 numbers, place = np.unique(scored.table.media, return_inverse=True)
@@ -131,53 +141,20 @@ class Searcher:
         """Questions by query side, `(Q, D)` each."""
         return {side: self._encode(sentences, side) for side in sides(library)}
 
-    def _calibrated(self, library: Snapshot) -> Calibration:
-        """Of this generation: worked out when it is first asked, then kept."""
-        if library.generation not in self._calibrations:
-            self._looking.check(library)
-            made = calibrate(library, self._encode, self._looking, self._cache)
-            recent = list(self._calibrations.items())[1 - KEPT :]
-            self._calibrations = dict([*recent, (library.generation, made)])
-        return self._calibrations[library.generation]
-
-
-def calibrate(library: Snapshot, encode: EncodeSentences, looking: Looking, cache: Path | None) -> Calibration:
-    """Ask a library the background sentences: what chance does in each source, and how good the best answer to each
-    second one of them is (several hundred are enough for a tail, and this takes most of the time)."""
-    asked = background()
-    known, asks = sources(library), sides(library)
-    key = f"{REVISION} {asked.digest}"
-
-    def background_of(side: str) -> Matrix:
-        return kept(cache, "background", f"{key} {side}", lambda: {"rows": encode(asked.sentences, side)})["rows"]
-
-    rows = {side: background_of(side) for side in asks}
-    question = Question(rows, [query_words(sentence) for sentence in asked.sentences])
-    gate, chance = Gate.fit(rows[asks[0]], asked.modalities), {side: Chance.of(own) for side, own in rows.items()}
-    chances = {space: chance[one.query_side] for space, one in library.spaces.items()}
-
-    def levels(seen: Sequence[Scale], named: Sequence[Scale]) -> Levels:
-        by_source = (dict(zip(known, each, strict=True)) for each in (seen, named))
-        return Levels(gate, asks[0], chances, *by_source)
-
-    def make() -> Arrays:
-        seen, named = measure(library, looking, question, chances)
-        half = {side: own[::2] for side, own in rows.items()}
-        scored = Scorer(library, looking, levels(seen, named)).score(half, question.words[::2], BACKGROUND_DEPTH)
-        best = np.array([float(one.fused.max()) for one in scored if len(one)], np.float32)
-        scales = np.array([[(scale.middle, scale.spread) for scale in each] for each in (seen, named)])  # (2, K, 2)
-        return {"scales": scales, "best": best, "segments": np.array(len(library.numbers()))}
-
-    made = kept(cache, "calibration", f"{key} {' '.join(asks)} {library.generation} {looking.key}", make)
-    seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
-    return Calibration(levels(seen, named), Tail.of(made["best"]), int(made["segments"]))
-
 
 def words_of(query: Query) -> WordQuery:
     """The words of a question: those in quotes count one by one as well as in a row."""
     words = query_words(query.sentence)
     phrases = tuple(tuple(forms(phrase)) for phrase in query.phrases)
     return WordQuery(words.terms, tuple(phrase for phrase in phrases if phrase))
+
+
+def _answer(asked: Query, found: Sequence[Moment], tail: Tail, least: float) -> Answer:
+    """The moments that are sure enough, best first, and the nearest misses."""
+    ordered = sorted(found, key=_order)
+    sure = tuple(moment for moment in ordered if moment.confidence >= least)
+    misses = tuple(moment for moment in ordered if moment.confidence < least)
+    return Answer(asked.typed, sure, misses[:MISSES], tail.rate(least), asked.notes)
 
 
 def _check(by: str, limit: int, depth: int) -> None:

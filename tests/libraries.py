@@ -1,6 +1,7 @@
 """Small libraries for tests of stores: entries made from a seed, and what a library holds in a form to compare."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from retriever.types import (
     Modality,
     Segment,
     SegmentVectors,
+    Side,
     Space,
     TimeSpan,
     Tokens,
@@ -29,6 +31,10 @@ DIMENSION = 16
 SEEN = Space("seen→words", Modality.VISION, DIMENSION, "seen:1", "words:1", "1")
 HEARD = Space("heard→words", Modality.SOUND, DIMENSION, "heard:1", "words:1", "1")
 SPACES = {SEEN.id: SEEN, HEARD.id: HEARD}
+SEEN_AGAIN = Space("seen→words", Modality.VISION, 24, "seen:2", "others:1", "1")
+"""What other weights make of the same pictures: named as `SEEN`, and not to be compared with it."""
+OLD = Side("r1", '{"pack": "offline"}', frozenset(SPACES))
+NEW = Side("r2", '{"pack": "openclip"}', frozenset({SEEN_AGAIN.id, HEARD.id}))
 NAMES = ("parrot", "street", "pancake", "piano", "crowd", "rain", "train")
 SENTENCES = (
     "the quick brown fox",
@@ -130,6 +136,19 @@ def entry(
     )
 
 
+def more(each: Entry, *spaces: Space, recipe: str = NEW.digest, seed: int = 0) -> Entry:
+    """What another recipe makes of the same media: tokens in these spaces, over the same segments."""
+    rng = np.random.default_rng([seed, *each.media.key.encode()])
+    found = {space.id: tokens(rng, each.media.duration, 0.7, space.dimension) for space in spaces}
+    return Entry(
+        replace(each.media, recipe=recipe),
+        each.segments,
+        {space.id: space for space in spaces},
+        found,
+        {space: vectors(part, each.segments) for space, part in found.items()},
+    )
+
+
 def contents(snapshot: Snapshot) -> dict[str, Any]:
     """All that a library holds, by media key, and its answers: equal for libraries that are identical."""
     numbers = snapshot.numbers()
@@ -155,8 +174,8 @@ def contents(snapshot: Snapshot) -> dict[str, Any]:
             )
         found[media.key]["segments"].append((table.spans[at].tolist(), bool(table.still[at]), lines[at], parts))
     answers: dict[str, Any] = {
-        space: [ranked(ranking, place) for ranking in snapshot.nearest(directions(4, 7), space, 50)]
-        for space in sorted(snapshot.spaces)
+        key: [ranked(ranking, place) for ranking in snapshot.nearest(directions(4, 7, space.dimension), key, 50)]
+        for key, space in sorted(snapshot.spaces.items())
     }
     for word in ("fox", "parrot", "train", "street"):
         for modality in (Modality.SPEECH, Modality.TEXT):

@@ -22,13 +22,13 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from libraries import HEARD, SEEN, directions, entry
+from libraries import HEARD, SEEN, directions, entry, more
 
 from retriever.errors import StoreUnavailable
 from retriever.ports import Store
 from retriever.stores import _ann, _format, local
 from retriever.stores._lock import CommitLock, Work
-from retriever.types import Entry, Metadata
+from retriever.types import Entry, Metadata, Modality, Searched, Side, Space
 
 NOBODY = 65534
 _ann.FLAT_UP_TO = 8
@@ -43,7 +43,31 @@ def adds(key: str, seed: int, paths: tuple[str, ...] = ()) -> Change:
     return lambda store: store.add(entry(key, seed, paths=paths))
 
 
+AGAIN = Space("again→words", Modality.VISION, 20, "again:1", "others:1", "1")
+R1, R2 = Side("r1", "{}", frozenset({SEEN.id, HEARD.id})), Side("r2", "{}", frozenset({AGAIN.id, HEARD.id}))
+LAST = (entry("a", 1), entry("d", 3, paths=("/3",)), entry("e", 2, spaces=[SEEN], segments=5))
+"""What is there when a second recipe comes."""
+
+
+def settled(store: Store) -> None:
+    """One recipe, the first, wherever the process was killed before."""
+    if store.catalog.reembedding():
+        store.choose(Searched.OLD)
+        store.drop(Searched.NEW)
+    store.catalog.set_recipe("r1", "{}")
+
+
+def extended(each: Entry) -> Change:
+    return lambda store: store.extend(more(each, AGAIN))
+
+
+def brought_back(each: Entry) -> Change:
+    """The other way round: what was there at first comes again."""
+    return lambda store: store.extend(each)
+
+
 CHANGES: tuple[Change, ...] = (
+    settled,
     adds("a", 0),
     adds("b", 0, ("/1", "/2")),
     lambda store: store.add(entry("c", 0, spaces=[HEARD])),
@@ -57,6 +81,16 @@ CHANGES: tuple[Change, ...] = (
     lambda store: store.add(entry("e", 2, spaces=[SEEN], segments=5)),
     adds("d", 3, ("/3",)),
     lambda store: store.compact(),
+    lambda store: store.begin(R1, R2),
+    *map(extended, reversed(LAST)),
+    lambda store: store.choose(Searched.BOTH),
+    lambda store: store.refresh(),
+    lambda store: store.choose(Searched.NEW),
+    lambda store: store.drop(Searched.OLD),
+    lambda store: store.begin(R2, R1),
+    *map(brought_back, LAST),
+    lambda store: store.choose(Searched.NEW),
+    lambda store: store.drop(Searched.OLD),
 )
 
 
@@ -112,7 +146,6 @@ def main(folder: str, how: str) -> None:
             store.add(replaced_by_path(version))
             if version % 10 == 9:
                 store.compact()
-    store.catalog.set_recipe("r1", "{}")
     carry_out(store)
     while how == "forever":
         carry_out(store)

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         ("recipe", stats["recipe"]["digest"] if stats["recipe"] else "none yet"),
         ("set aside", f"{stats['quarantined']:,}"),
     ]
+    if two := stats["reembedding"]:
+        rows.append(("recipes", f"{two['old']} and {two['new']}, searched: {two['searched']} (reelseek reembed)"))
     for line in table(rows):
         put(line)
     return exits.OK

@@ -141,10 +141,12 @@ class LocalExecutor:
                         run.take(job)
 
     def _leased(self, jobs: Sequence[Job], run: Run) -> Iterator[Job]:
-        """The jobs that nobody else is at."""
+        """The jobs that nobody else is at, or has done since they were planned."""
         for job in jobs:
             holder = run.take(job)
-            if holder is None:
+            if holder is None and run.done(job):
+                run.leave(job.id(run.recipe))
+            elif holder is None:
                 yield job
             else:
                 run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))

@@ -1,4 +1,4 @@
-"""The sound of one file: mono, at any rate, on the clock of the pictures.
+"""The sound of one file: at any rate, on the clock of the pictures; mono for who listens, wider for who cuts it out.
 
 Sound is always decoded in order from its start: its decoders carry state from block to block, and they run hundreds
 of times faster than the sound does, so jumping would buy little and change samples.
@@ -24,18 +24,28 @@ _TOGETHER = 1.0  # seconds of sound resampled at once
 _EVEN_MIX = {"rematrix_maxval": "1.0"}  # channels are averaged by weight, so that their sum cannot clip
 
 Placed = tuple[Floats, int]
-"""Samples, and the place of the first one: samples from our zero."""
+"""Samples `(C, T)`, and the place of the first one: samples from our zero."""
 
 
 def listen(path: Path, rate: int, start: float = 0.0) -> Iterator[Floats]:
     """As `OpenMedia.sound`."""
+    for block in channels(path, rate, "mono", start):
+        yield block[0]
+
+
+def channels(path: Path, rate: int, layout: str, start: float = 0.0) -> Iterator[Floats]:
+    """The same with a row a channel, `(C, T)`; `layout` is FFmpeg's name for them: mono, stereo.
+
+    Raises:
+        NoSuchStream, CannotDecode: as `OpenMedia.sound`.
+    """
     wanted = round(start * rate)
     position, came = 0, False
-    for block, place in _told_once(_resampled(path, rate), rate):
-        position = place + len(block)
+    for block, place in _told_once(_resampled(path, rate, layout), rate):
+        position = place + block.shape[1]
         came = True
         if position > wanted:
-            yield block[max(0, wanted - place) :]
+            yield block[:, max(0, wanted - place) :]
     if not came:
         raise CannotDecode(f"{path}: not one sample of its sound could be decoded")
 
@@ -45,16 +55,16 @@ def _told_once(blocks: Iterator[Placed], rate: int) -> Iterator[Placed]:
     position = 0
     for block, place in blocks:
         while position < place:  # not in one piece, for it may be long
-            silence = np.zeros(min(place - position, round(_SILENCE * rate)), np.float32)
+            silence = np.zeros((len(block), min(place - position, round(_SILENCE * rate))), np.float32)
             yield silence, position
-            position += len(silence)
-        rest = block[position - place :]
-        if len(rest):
+            position += silence.shape[1]
+        rest = block[:, position - place :]
+        if rest.size:
             yield rest, position
-            position += len(rest)
+            position += rest.shape[1]
 
 
-def _resampled(path: Path, rate: int) -> Iterator[Placed]:
+def _resampled(path: Path, rate: int, layout: str) -> Iterator[Placed]:
     with _container.opened(path) as container:
         clock = Clock(container)
         run: _Run | None = None
@@ -65,7 +75,7 @@ def _resampled(path: Path, rate: int) -> Iterator[Placed]:
             if run is None or not run.goes_on(frame, time):
                 if run is not None:
                     yield from run.rest()
-                run = _Run(frame, time, rate)
+                run = _Run(frame, time, rate, layout)
             yield from run.tell(frame)
         if run is not None:
             yield from run.rest()
@@ -92,12 +102,12 @@ class _Run:
     """Frames of one rate and layout without a gap.  Times are counted in samples, so that what containers round off
     their time stamps does not add up."""
 
-    def __init__(self, first: AudioFrame, start: float, rate: int) -> None:
+    def __init__(self, first: AudioFrame, start: float, rate: int, layout: str) -> None:
         self.end = start  # seconds
         self._kind = _kind(first)
         self._place = round(start * rate)
         self._waiting = av.AudioFifo()  # a codec's frames are short, and each call into a resampler has its price
-        self._resampler = av.AudioResampler("flt", "mono", rate, options=_EVEN_MIX)
+        self._resampler = av.AudioResampler("fltp", layout, rate, options=_EVEN_MIX)
 
     def goes_on(self, frame: AudioFrame, time: float) -> bool:
         return _kind(frame) == self._kind and abs(time - self.end) <= LOOSE
@@ -125,9 +135,9 @@ class _Run:
         except av.FFmpegError:  # channels that nobody ever had, in a damaged file
             return
         for block in filter(None, mixed):  # a resampler with nothing to do hands back even the None
-            samples = block.to_ndarray()[0].astype(np.float32, copy=False)
+            samples = block.to_ndarray().astype(np.float32, copy=False)  # (C, T)
             yield samples, self._place
-            self._place += len(samples)
+            self._place += samples.shape[1]
 
 
 def _kind(frame: AudioFrame) -> tuple[object, ...]:

@@ -58,8 +58,8 @@ def exact(
 ) -> list[Ranking]:
     """The `depth` best segments of each query `(Q, D)` by their best row, every row scored.
 
-    `rows` `(N, D)` belong to `segment` `(N,)`, which never falls; `allowed` `(S,)` says which segments may answer,
-    `dead` `(N,)` which rows may not.
+    `rows` `(N, D)` belong to `segment` `(N,)`; `allowed` `(S,)` says which segments may answer, `dead` `(N,)` which
+    rows may not.
     """
     best = [_Best(depth) for _ in queries]
     _scan(best, queries, rows, segment, _usable(segment, allowed, dead))
@@ -112,8 +112,10 @@ class Index:
         depth: int,
         allowed: Mask | None = None,
         dead: Mask | None = None,
+        order: Ids | None = None,
     ) -> list[Ranking]:
-        """As `exact`, but what the index covers is searched approximately.
+        """As `exact`, but what the index covers is searched approximately.  `segment` never falls, or does not in this
+        `order` of the rows `(N,)`.
 
         Where a query finds fewer segments than it wants it looks wider, in the end at every row: neither a filter nor
         dead rows nor segments of many rows leave a ranking short.
@@ -132,7 +134,8 @@ class Index:
             segment[tail],
             _usable(segment[tail], allowed, None if dead is None else dead[tail]),
         )
-        reach = _Reach.first(self, segment, depth, able)
+        highest = segment[self.count - 1 if order is None else order[-1]]
+        reach = _Reach.first(self, int(highest), depth, able)
         short = list(range(len(queries)))
         while short:
             found = self._search(queries[short], reach, live)
@@ -142,7 +145,7 @@ class Index:
             if reach.rows >= able:
                 break
             reach = reach.wider(able, self.engine.nlist)
-        return [_completed(kept, query, rows, segment, dead) for kept, query in zip(best, queries, strict=True)]
+        return [_completed(kept, query, rows, segment, dead, order) for kept, query in zip(best, queries, strict=True)]
 
     def _search(self, queries: Matrix, reach: "_Reach", live: Mask | None) -> list[Ids]:
         """The best rows of each query by their codes; fewer where the lists hold no more."""
@@ -161,9 +164,10 @@ class _Reach:
     lists: int
 
     @classmethod
-    def first(cls, index: Index, segment: Ids, depth: int, able: int) -> "_Reach":
-        """Enough for `depth` segments: few able rows have their best in more lists, and many wanted fill more."""
-        rows_a_segment = max(1.0, index.count / (int(segment[index.count - 1]) + 1))
+    def first(cls, index: Index, highest: int, depth: int, able: int) -> "_Reach":
+        """Enough for `depth` segments, whose numbers end with `highest`: few able rows have their best in more lists,
+        and many wanted fill more."""
+        rows_a_segment = max(1.0, index.count / (highest + 1))
         rows = max(_LEAST_FETCHED, round(_OVERFETCH * depth * rows_a_segment))
         lists = max(_PROBES, index.engine.nlist // 8) / math.cbrt(able / index.count)
         lists = max(lists, index.engine.nlist * _LEAST_SCANNED * rows / able)
@@ -215,13 +219,14 @@ def _rescore(best: _Best, query: Floats, rows: Halves, segment: Ids, numbers: Id
     best.offer(segment[numbers], kernels.cosines(rows[numbers], query))
 
 
-def _completed(best: _Best, query: Floats, rows: Halves, segment: Ids, dead: Mask | None) -> Ranking:
+def _completed(best: _Best, query: Floats, rows: Halves, segment: Ids, dead: Mask | None, order: Ids | None) -> Ranking:
     """The same segments with all of their rows looked at: the index may have missed the best one."""
-    starts = np.searchsorted(segment, best.segments, "left")
-    if (segment[np.minimum(starts + 1, len(segment) - 1)] == segment[starts]).any():
-        counts = np.searchsorted(segment, best.segments, "right") - starts
+    starts = np.searchsorted(segment, best.segments, "left", order)
+    following = np.minimum(starts + 1, len(segment) - 1)
+    if (segment[following if order is None else order[following]] == best.segments).any():
+        counts = np.searchsorted(segment, best.segments, "right", order) - starts
         numbers = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        _rescore(best, query, rows, segment, numbers, dead)
+        _rescore(best, query, rows, segment, numbers if order is None else order[numbers], dead)
     return best.ranking()
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from time import time
 
 from retriever import processes
+from retriever.errors import WrongRecipe
+from retriever.stores import _beside
 from retriever.stores._database import Database
-from retriever.types import FileStat, Quarantined
+from retriever.types import FileStat, Quarantined, Reembedding
 
 _JOB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
@@ -38,7 +40,16 @@ class Catalog:
 
     def set_recipe(self, digest: str, text: str) -> None:
         with self._database.writing() as catalog:
-            catalog.execute("UPDATE library SET recipe_digest = ?, recipe = ?", (digest, text))
+            if (two := _beside.read(catalog)) is None:
+                catalog.execute("UPDATE library SET recipe_digest = ?, recipe = ?", (digest, text))
+            elif digest in (two.old.digest, two.new.digest):
+                _beside.renew(catalog, digest, text)
+            else:
+                raise WrongRecipe(f"this library holds recipes {two.old.digest} and {two.new.digest}, not {digest}")
+
+    def reembedding(self) -> Reembedding | None:
+        with self._database.reading() as catalog:
+            return _beside.read(catalog)
 
     # --------------------------------------------------------------------------------------------- files seen before
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from retriever.crashpoints import reached
-from retriever.stores import _ledger
+from retriever.stores import _beside, _ledger
 from retriever.stores._database import Database, translated
 from retriever.stores._lock import COMPACTION
 from retriever.stores._rows import Column, Columns, Rows, Tail, fresh
 from retriever.stores._writer import Lock
-from retriever.types import Ids
+from retriever.types import Ids, Reembedding, Searched
 
 _BLOCK = 16_384
 """Rows copied at a time: 12 MB of 384 halves."""
@@ -33,25 +33,30 @@ class _Extents:
     row_hi: Ids
     first: Ids  # its first segment
     segments: Ids  # how many
+    range_lo: Ids  # the row of its ranges
 
     @classmethod
-    def read(cls, catalog: sqlite3.Connection, space: str) -> "_Extents":
+    def read(cls, catalog: sqlite3.Connection, space: str, added: bool) -> "_Extents":
         rows = catalog.execute(
-            "SELECT extent.media, token_lo, token_hi, row_lo, row_hi, first, segments FROM extent"
-            " JOIN media ON media.number = extent.media WHERE space = ? ORDER BY extent.media",
-            (space,),
+            "SELECT extent.media, token_lo, token_hi, row_lo, row_hi, first, segments, coalesce(range_lo, first)"
+            " FROM extent JOIN media ON media.number = extent.media WHERE space = ? AND (? OR NOT added)"
+            " ORDER BY extent.media",
+            (space, int(added)),
         ).fetchall()
-        return cls(*np.array(rows, np.int64).reshape(-1, 7).T)
+        return cls(*np.array(rows, np.int64).reshape(-1, 8).T)
 
 
-def compact(database: Database, columns: Columns, lock: Lock) -> None:
-    """Where no row is dead, this does no more than sweep."""
+def compact(database: Database, columns: Columns, lock: Lock, gone: Searched | None = None) -> None:
+    """Where no row is dead or out of order, and nothing is `gone`, this does no more than sweep.  `gone` is the recipe
+    of two that is dropped in the same step."""
     with translated(database.place), lock.held(COMPACTION):
         reached("store-compact-locked")
         with database.reading() as catalog:
+            two = _beside.leaving(catalog, gone) if gone else None
             (dead,) = catalog.execute("SELECT count(*) FROM tombstone").fetchone()
-        if dead:
-            _rewrite(database, columns)
+            (displaced,) = catalog.execute("SELECT count(*) FROM extent WHERE range_lo IS NOT NULL").fetchone()
+        if dead or displaced or two:
+            _rewrite(database, columns, two, gone)
             reached("store-compact-committed")
         sweep(database, columns)
         reached("store-compact-swept")
@@ -65,12 +70,14 @@ def sweep(database: Database, columns: Columns) -> None:
     columns.sweep(live, epoch)
 
 
-def _rewrite(database: Database, columns: Columns) -> None:
+def _rewrite(database: Database, columns: Columns, two: Reembedding | None, gone: Searched | None) -> None:
     with database.reading() as catalog:
         epoch = _ledger.state(catalog).epoch + 1
         live = _ledger.columns(catalog)
-        spaces = [row[0] for row in catalog.execute("SELECT id FROM space WHERE media > 0 ORDER BY id").fetchall()]
-        extents = {space: _Extents.read(catalog, space) for space in spaces}
+        held = [row[0] for row in catalog.execute("SELECT id FROM space WHERE media > 0 ORDER BY id").fetchall()]
+        dropped = _beside.ids(two, gone) if two and gone else frozenset()
+        spaces = [space for space in held if space not in dropped]
+        extents = {space: _Extents.read(catalog, space, gone is not Searched.NEW) for space in spaces}
     ends: list[tuple[Column, int]] = []
     with columns.appending() as tail:
         for space in spaces:
@@ -80,6 +87,8 @@ def _rewrite(database: Database, columns: Columns) -> None:
         tail.settle()
     reached("store-compact-synced")
     with database.writing() as catalog:
+        if two and gone:
+            _beside.leave(catalog, two, gone)
         for space in spaces:
             _settle(catalog, space, extents[space])
         catalog.execute("DELETE FROM tombstone")
@@ -121,10 +130,10 @@ class _Move:
         rows: Rows = self.columns.view(old)
         segment = _counted(held.first, held.segments)
         shift = np.repeat(_packed(held.token_lo, held.token_hi) - held.token_lo, held.segments)
-        moved = np.zeros_like(rows)
-        filled = segment[rows[segment, 0] < rows[segment, 1]]
-        moved[segment] = rows[segment] + shift[:, np.newaxis]
-        moved[np.setdiff1d(segment, filled, assume_unique=True)] = 0
+        before = rows[_counted(held.range_lo, held.segments)]
+        filled = before[:, :1] < before[:, 1:]
+        moved = np.zeros((segment.max(initial=-1) + 1, 2), rows.dtype)
+        moved[segment] = np.where(filled, before + shift[:, np.newaxis], 0)
         return new, self.tail.append(new, moved)
 
 
@@ -134,7 +143,8 @@ def _settle(catalog: sqlite3.Connection, space: str, held: _Extents) -> None:
     token_hi, row_hi = token_lo + held.token_hi - held.token_lo, row_lo + held.row_hi - held.row_lo
     moved = np.stack([token_lo, token_hi, row_lo, row_hi, held.media], axis=1).tolist()
     catalog.executemany(
-        "UPDATE extent SET token_lo = ?, token_hi = ?, row_lo = ?, row_hi = ? WHERE space = ? AND media = ?",
+        "UPDATE extent SET token_lo = ?, token_hi = ?, row_lo = ?, row_hi = ?, range_lo = NULL"
+        " WHERE space = ? AND media = ?",
         [(*at, space, media) for *at, media in moved],
     )
 

@@ -178,14 +178,20 @@ def content_digest(media: Media, segments: NDArray[Any], spaces: Iterable[Packed
     def add(value: Any) -> None:
         digest.update(json.dumps(value, ensure_ascii=True).encode() + b"\n")
 
-    add([media.key, media.kind, media.duration, media.recipe, media.width, media.height, media.frame_rate, media.size])
+    length, rate = float(media.duration), float(media.frame_rate)  # 10 is written as 10.0, as it is read again
+    add([media.key, media.kind, length, media.recipe, media.width, media.height, rate, media.size])
     add(dict(sorted(media.missing.items())))
     add([[float(row["start"]), float(row["end"]), bool(row["still"])] for row in segments])
     for part in spaces:
         add([part.space.id, part.names, part.facts.shape, part.vectors.shape])
         for array in (part.tokens, part.facts, part.vectors, part.segment):
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    add([[line.span.start, line.span.end, line.text, line.modality, line.confidence] for line in lines])
+    add(
+        [
+            [float(line.span.start), float(line.span.end), line.text, line.modality, float(line.confidence)]
+            for line in lines
+        ]
+    )
     return digest.digest()
 
 

@@ -1,22 +1,23 @@
 """What `doctor` wants to know of a library in a folder: whether its place can hold one, and whether it is whole."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from retriever.errors import StoreError, StoreUnavailable
-from retriever.stores import _format, _ledger
+from retriever.stores import _beside, _format, _ledger, _reading
 from retriever.stores._database import Database, opened, translated
-from retriever.stores._entries import Packed, content_digest
+from retriever.stores._entries import content_digest
 from retriever.stores._files import COLUMN_FOLDERS, INDEX_FOLDER, Files
 from retriever.stores._lock import Leases
-from retriever.stores._rows import Rows
 from retriever.stores._snapshot import Snapshot, View
-from retriever.types import Line, Media, Modality, TimeSpan
+from retriever.types import Media, Searched
 
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "davfs"}
@@ -116,7 +117,15 @@ def _orphans(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
 def _sums(catalog: sqlite3.Connection) -> Iterator[str]:
     total = sum(int.from_bytes(digest, "big") for (digest,) in catalog.execute("SELECT digest FROM media"))
     (content,) = catalog.execute("SELECT content FROM library").fetchone()
-    if total % 2**256 != int.from_bytes(content, "big"):
+    newer = sum(
+        int.from_bytes(digest, "big")
+        for (digest,) in catalog.execute(
+            "SELECT coalesce(beside.digest, media.digest) FROM media LEFT JOIN beside ON beside.media = media.number"
+        )
+    )
+    others = catalog.execute("SELECT content FROM reembedding").fetchall()
+    sums = [(total, content), *((newer, other) for (other,) in others)]
+    if any(found % _beside.MODULUS != int.from_bytes(kept, "big") for found, kept in sums):
         yield "the digest of the library is not the sum of its media's: index again into another library"
 
 
@@ -127,51 +136,23 @@ def _rows(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
         numbers = [number for (number,) in catalog.execute("SELECT number FROM media ORDER BY number")]
         chosen = np.unique(np.linspace(0, len(numbers) - 1, _MEDIA_READ).astype(int)) if numbers else ()
         for number in (numbers[at] for at in chosen):
-            media = snapshot.media_at(np.array([number]))[0]
-            if _digest(snapshot, catalog, number, media) != _committed(catalog, number):
+            (media,) = snapshot.media_at(np.array([number]))
+            if not all(_as_committed(snapshot.view, catalog, number, media)):
                 yield f"{media.path or media.key}: its rows are not what was committed: delete it and index it again"
 
 
-def _committed(catalog: sqlite3.Connection, number: int) -> bytes:
-    (content,) = catalog.execute("SELECT content FROM media WHERE number = ?", (number,)).fetchone()
-    return bytes(content)
-
-
-def _digest(snapshot: Snapshot, catalog: sqlite3.Connection, number: int, media: Media) -> bytes:
-    """The digest of a media from what lies in the columns."""
-    view = snapshot.view
-    first, count = catalog.execute("SELECT first, segments FROM media WHERE number = ?", (number,)).fetchone()
-    extents = catalog.execute(
-        "SELECT space, token_lo, token_hi, row_lo, row_hi FROM extent WHERE media = ? ORDER BY space", (number,)
-    ).fetchall()
-    lines = catalog.execute(
-        "SELECT start, end, text, modality, confidence FROM line WHERE media = ? ORDER BY position", (number,)
-    ).fetchall()
-    parts = []
-    for space, token_lo, token_hi, row_lo, row_hi in extents:
-        facts, names = _renamed(view.rows(space, "facts")[token_lo:token_hi], view.labels(catalog))
-        parts.append(
-            Packed(
-                view.spaces[space],
-                view.rows(space, "tokens")[token_lo:token_hi],
-                facts,
-                names,
-                view.rows(space, "vectors")[row_lo:row_hi],
-                view.rows(space, "map")[row_lo:row_hi] - first,
-                np.zeros((0, 2), np.int64),
-            )
-        )
-    spoken = [Line(TimeSpan(start, end), text, Modality(kind), sure) for start, end, text, kind, sure in lines]
-    return content_digest(media, view.rows("", "segments")[first : first + count], parts, spoken)
-
-
-def _renamed(facts: Rows, names: list[str]) -> tuple[Rows, tuple[str, ...]]:
-    """Facts with their labels counted in order of first use, and those labels."""
-    used: dict[int, int] = {-1: -1}
-    for number in facts["label"].ravel().tolist():
-        used.setdefault(number, len(used) - 1)
-    facts = facts.copy()
-    facts["label"] = np.array([used[number] for number in facts["label"].ravel().tolist()]).reshape(
-        facts["label"].shape
-    )
-    return facts, tuple(names[number] for number in used if number >= 0)
+def _as_committed(view: View, catalog: sqlite3.Connection, number: int, media: Media) -> Iterator[bool]:
+    """Whether the digest of a media from what lies in the columns is the one that is kept, for each recipe that made
+    something of it."""
+    two, look, lines = view.reembedding, view.rows, _reading.lines(catalog, number)
+    first, count, *held = catalog.execute(
+        "SELECT first, segments, recipe, missing, content FROM media WHERE number = ?", (number,)
+    ).fetchone()
+    segments = view.rows("", "segments")[first : first + count]
+    beside = catalog.execute("SELECT recipe, missing, content FROM beside WHERE media = ?", (number,)).fetchone()
+    made = [(held, _reading.parts(catalog, look, number, first, added=False))]
+    if two and beside:
+        made.append((beside, _reading.parts(catalog, look, number, first, _beside.ids(two, Searched.OLD))))
+    for (recipe, missing, content), parts in made:
+        own = replace(media, recipe=recipe, missing=json.loads(missing))
+        yield content_digest(own, segments, parts, lines) == bytes(content)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from retriever.errors import NoSuchMedia, SpaceMismatch
-from retriever.stores import _words
+from retriever.stores import _beside, _words
 from retriever.stores._catalog import packed, unpacked
-from retriever.stores._entries import Parcel, media_digest, recorded_at, words
+from retriever.stores._entries import Packed, Parcel, media_digest, recorded_at, words
 from retriever.stores._rows import Column
 from retriever.types import Metadata, Space
-
-_MODULUS = 1 << 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Extent:
     token_hi: int
     row_lo: int
     row_hi: int
+    range_lo: int | None = None  # the row of its ranges, where that is not the number of its first segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +113,10 @@ def enrol(catalog: sqlite3.Connection, parcel: Parcel, number: int, first: int, 
             digest,
         ),
     )
-    _add_up(catalog, +1, digest)
+    _add_up(catalog, int.from_bytes(digest, "big"))
+    _beside.add_up(catalog, int.from_bytes(digest, "big"))
     take_paths(catalog, number, media.paths)
-    for part in parcel.spaces:
-        extent = extents[part.space.id]
-        _count_space(catalog, part.space, len(part.tokens))
-        catalog.execute(
-            "INSERT INTO extent (space, media, token_lo, token_hi, row_lo, row_hi) VALUES (?, ?, ?, ?, ?, ?)",
-            (part.space.id, number, extent.token_lo, extent.token_hi, extent.row_lo, extent.row_hi),
-        )
+    place(catalog, number, parcel.spaces, extents)
     catalog.executemany(
         "INSERT INTO line (media, middle, position, start, end, modality, confidence, text)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -136,6 +130,33 @@ def enrol(catalog: sqlite3.Connection, parcel: Parcel, number: int, first: int, 
         "UPDATE library SET commits = commits + 1, media_given = ?, segments_given = ?",
         (number, first + len(parcel.segments)),
     )
+
+
+def place(
+    catalog: sqlite3.Connection,
+    number: int,
+    parts: Iterable[Packed],
+    extents: Mapping[str, Extent],
+    added: bool = False,
+) -> None:
+    """A media has these spaces from now on, too; `added`: the new recipe of two brought them."""
+    for part in parts:
+        extent = extents[part.space.id]
+        _count_space(catalog, part.space, len(part.tokens))
+        catalog.execute(
+            "INSERT INTO extent (space, media, token_lo, token_hi, row_lo, row_hi, range_lo, added)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                part.space.id,
+                number,
+                extent.token_lo,
+                extent.token_hi,
+                extent.row_lo,
+                extent.row_hi,
+                extent.range_lo,
+                int(added),
+            ),
+        )
 
 
 def bury(catalog: sqlite3.Connection, number: int) -> None:
@@ -155,10 +176,11 @@ def bury(catalog: sqlite3.Connection, number: int) -> None:
         [(space, row_lo, row_hi) for space, _, row_lo, row_hi in extents],
     )
     _words.remove(catalog, range(first, first + count))
-    for table in ("extent", "line", "path"):
+    _beside.add_up(catalog, -_beside.digest_of(catalog, number))
+    for table in ("extent", "line", "path", "beside"):
         catalog.execute(f"DELETE FROM {table} WHERE media = ?", (number,))
     catalog.execute("DELETE FROM media WHERE number = ?", (number,))
-    _add_up(catalog, -1, digest)
+    _add_up(catalog, -int.from_bytes(digest, "big"))
     catalog.execute("UPDATE library SET commits = commits + 1")
 
 
@@ -166,13 +188,14 @@ def _count_space(catalog: sqlite3.Connection, space: Space, tokens: int) -> None
     """One more media has this space.
 
     Raises:
-        SpaceMismatch: media here have a space of the same name and other weights.
+        SpaceMismatch: media here have a space of the same name and other weights, and no second recipe brings it.
     """
     other = catalog.execute(
         "SELECT id FROM space WHERE name = ? AND modality = ? AND id != ? AND media > 0",
         (space.name, space.modality, space.id),
     ).fetchone()
-    if other:
+    two = _beside.read(catalog)
+    if other and not (two and space.id in two.old.spaces | two.new.spaces):
         raise SpaceMismatch(
             f"the {space.name} vectors of this library are {other[0]}, these are {space.id}: "
             "take the weights that made it, or index into another library"
@@ -193,11 +216,10 @@ def _count_space(catalog: sqlite3.Connection, space: Space, tokens: int) -> None
     catalog.execute("UPDATE space SET media = media + 1, tokens = tokens + ? WHERE id = ?", (tokens, space.id))
 
 
-def _add_up(catalog: sqlite3.Connection, sign: int, digest: bytes) -> None:
+def _add_up(catalog: sqlite3.Connection, change: int) -> None:
     """Keep the library's digest the sum of its media's: the same whatever the order they came and went in."""
     (held,) = catalog.execute("SELECT content FROM library").fetchone()
-    total = (int.from_bytes(held, "big") + sign * int.from_bytes(digest, "big")) % _MODULUS
-    catalog.execute("UPDATE library SET content = ?", (total.to_bytes(32, "big"),))
+    catalog.execute("UPDATE library SET content = ?", (_beside.added(held, change),))
 
 
 # -------------------------------------------------------------------------------------------------- paths and metadata
@@ -259,12 +281,17 @@ def redigest(catalog: sqlite3.Connection, number: int) -> None:
         "SELECT content, digest, title, tags, recorded, recorded_source, collection FROM media WHERE number = ?",
         (number,),
     ).fetchone()
-    new = media_digest(content, paths_of(catalog, number), metadata_of(said))
+    paths, metadata = paths_of(catalog, number), metadata_of(said)
+    new = media_digest(content, paths, metadata)
     if new == old:
         return
+    before = _beside.digest_of(catalog, number)
     catalog.execute("UPDATE media SET digest = ? WHERE number = ?", (new, number))
-    _add_up(catalog, -1, old)
-    _add_up(catalog, +1, new)
+    _add_up(catalog, int.from_bytes(new, "big") - int.from_bytes(old, "big"))
+    for (other,) in catalog.execute("SELECT content FROM beside WHERE media = ?", (number,)).fetchall():
+        again = media_digest(other, paths, metadata)
+        catalog.execute("UPDATE beside SET digest = ? WHERE media = ?", (again, number))
+    _beside.add_up(catalog, _beside.digest_of(catalog, number) - before)
     catalog.execute("UPDATE library SET commits = commits + 1")
 
 

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import SpaceMismatch
-from retriever.stores import _ann, _filters, _ledger, _words
+from retriever.stores import _ann, _beside, _filters, _ledger, _words
 from retriever.stores._catalog import unpacked
 from retriever.stores._database import Database
 from retriever.stores._rows import Column, Columns, Rows
 from retriever.types import (
     EVERYTHING,
     Filter,
+    Held,
     Ids,
     Line,
     Matrix,
@@ -27,6 +28,8 @@ from retriever.types import (
     Modality,
     RaggedTokens,
     Ranking,
+    Reembedding,
+    Searched,
     SegmentTable,
     Space,
     TimeSpan,
@@ -37,11 +40,17 @@ Mask = NDArray[np.bool_]
 
 _MASKS_KEPT = 32
 """Answers to filters that one view remembers; each takes a byte a segment."""
-_MEDIA = (
-    "SELECT media.number, media.key, media.kind, media.duration, media.recipe, media.width, media.height,"
-    " media.frame_rate, media.size, media.missing, media.title, media.tags, media.recorded, media.recorded_source,"
+_COLUMNS = (
+    "SELECT media.number, media.key, media.kind, media.duration, {recipe}, media.width, media.height,"
+    " media.frame_rate, media.size, {missing}, media.title, media.tags, media.recorded, media.recorded_source,"
     " media.collection FROM media"
 )
+_OLD = _COLUMNS.format(recipe="media.recipe", missing="media.missing")
+_NEW = (
+    _COLUMNS.format(recipe="coalesce(beside.recipe, media.recipe)", missing="coalesce(beside.missing, media.missing)")
+    + " LEFT JOIN beside ON beside.media = media.number"
+)
+"""Media as the new recipe of two has them, where it has them."""
 
 
 class View:
@@ -53,9 +62,13 @@ class View:
         state = _ledger.state(catalog)
         self.at = (state.epoch, state.commits)
         self.segments_given = state.segments_given
-        (content,) = catalog.execute("SELECT content FROM library").fetchone()
-        self.generation = content.hex()
-        self.spaces = _spaces(catalog)
+        self.generation = _beside.generation(catalog)
+        self.reembedding = _beside.read(catalog)
+        hidden = self.reembedding.hidden if self.reembedding else frozenset()
+        self.held = _spaces(catalog)
+        self.spaces = {key: space for key, space in self.held.items() if key not in hidden}
+        newer = self.reembedding and self.reembedding.searched is not Searched.OLD
+        self.media = _NEW if newer else _OLD
         self.indexes = _ledger.indexes(catalog)  # space → file and rows
         self._columns = columns
         self._live = _ledger.columns(catalog)
@@ -63,13 +76,14 @@ class View:
         self._rows: dict[tuple[str, str], Rows] = {}
         self._masks: OrderedDict[Filter, Mask] = OrderedDict()
         self._dead: dict[str, Mask | None] = {}
+        self._displaced: dict[str, _Displaced | None] = {}
         self._labels: list[str] = []
         self._guard = Lock()
 
     def rows(self, space: str, role: str) -> Rows:
         """A mapped column; one that was never written has no rows."""
         if (space, role) not in self._rows:
-            dimension = self.spaces[space].dimension if space else 0
+            dimension = self.held[space].dimension if space else 0
             column = self._live.get((space, role)) or Column("", space, role, 0, dimension)
             self._rows[space, role] = self._columns.view(column)
         return self._rows[space, role]
@@ -80,6 +94,9 @@ class View:
 
     def bytes(self) -> int:
         return self._columns.bytes()
+
+    def bytes_of(self, space: str) -> int:
+        return sum(column.bytes for (own, _), column in self._live.items() if own == space)
 
     def mask(self, catalog: sqlite3.Connection, where: Filter) -> Mask:
         """`(segments given out,)` which segments live and pass."""
@@ -104,11 +121,41 @@ class View:
             self._dead[space] = _covered(np.array(pairs, np.int64), rows) if pairs else None
         return self._dead[space]
 
+    def displaced(self, catalog: sqlite3.Connection, space: str) -> "_Displaced | None":
+        """The media whose rows in a space do not lie in the order of their numbers; None: all do."""
+        if space not in self._displaced:
+            found = catalog.execute(
+                "SELECT first, segments, range_lo FROM extent JOIN media ON media.number = extent.media"
+                " WHERE space = ? AND range_lo IS NOT NULL ORDER BY first",
+                (space,),
+            ).fetchall()
+            self._displaced[space] = _Displaced.of(found, self.rows(space, "map")) if found else None
+        return self._displaced[space]
+
     def labels(self, catalog: sqlite3.Connection) -> list[str]:
         """Label names by number."""
         if not self._labels:
             self._labels = [name for (name,) in catalog.execute("SELECT name FROM label ORDER BY number")]
         return self._labels
+
+
+class _Displaced:
+    """Media of a space that was given to them out of the order of their numbers."""
+
+    def __init__(self, first: Ids, count: Ids, range_lo: Ids, order: Ids) -> None:
+        self.order = order  # the first-stage rows, as their segments rise
+        self._first, self._count, self._range_lo = first, count, range_lo
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[int, int, int]], segment: Ids) -> "_Displaced":
+        first, count, range_lo = np.array(found, np.int64).T
+        return cls(first, count, range_lo, np.argsort(segment, kind="stable"))
+
+    def ranges(self, numbers: Ids) -> Ids:
+        """The row of the ranges of each of these segments `(S,)`."""
+        at = np.searchsorted(self._first, numbers, side="right") - 1
+        steps = numbers - self._first[at]
+        return np.where((at >= 0) & (steps < self._count[at]), self._range_lo[at] + steps, numbers)
 
 
 class Snapshot:
@@ -120,6 +167,7 @@ class Snapshot:
         self._over = False
         self.generation = view.generation
         self.spaces: Mapping[str, Space] = view.spaces
+        self.reembedding: Reembedding | None = view.reembedding
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -137,7 +185,7 @@ class Snapshot:
     def media(self, where: Filter = EVERYTHING) -> Sequence[Media]:
         condition, values = _filters.clause(where)
         with self._reading() as catalog:
-            found = catalog.execute(f"{_MEDIA} WHERE {condition}", values).fetchall()
+            found = catalog.execute(f"{self.view.media} WHERE {condition}", values).fetchall()
             paths = catalog.execute(
                 "SELECT path.media, path.path FROM media JOIN path ON path.media = media.number"
                 f" WHERE {condition} ORDER BY path.media, path.position",
@@ -149,7 +197,7 @@ class Snapshot:
         wanted = json.dumps(sorted(set(numbers.tolist())))
         with self._reading() as catalog:
             found = catalog.execute(
-                f"{_MEDIA} WHERE media.number IN (SELECT value FROM json_each(?))", (wanted,)
+                f"{self.view.media} WHERE media.number IN (SELECT value FROM json_each(?))", (wanted,)
             ).fetchall()
             paths = catalog.execute(
                 "SELECT media, path FROM path WHERE media IN (SELECT value FROM json_each(?)) ORDER BY media, position",
@@ -172,10 +220,11 @@ class Snapshot:
         allowed = self._allowed(where)
         with self._reading() as catalog:
             dead = self.view.dead(catalog, space)
+            displaced = self.view.displaced(catalog, space)
         index = self.view.index(space)
         if index is None:
             return _ann.exact(queries, rows, segment, depth, allowed, dead)
-        return index.nearest(queries, rows, segment, depth, allowed, dead)
+        return index.nearest(queries, rows, segment, depth, allowed, dead, displaced.order if displaced else None)
 
     def matching(self, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING) -> Ranking:
         _at_least_one(depth)
@@ -213,14 +262,16 @@ class Snapshot:
         self._known(space)
         self._table(numbers)
         ranges = self.view.rows(space, "ranges")
-        has = numbers < len(ranges)  # the column ends with the last media that has this space
+        with self._reading() as catalog:
+            displaced = self.view.displaced(catalog, space)
+            names = self.view.labels(catalog)
+        place = displaced.ranges(numbers) if displaced else numbers
+        has = place < len(ranges)  # the column ends with the last media that has this space
         lo, hi = np.zeros((2, len(numbers)), np.int64)
-        lo[has], hi[has] = ranges[numbers[has]].T
+        lo[has], hi[has] = ranges[place[has]].T
         offsets = np.concatenate([[0], np.cumsum(hi - lo)])
         at = np.arange(offsets[-1]) + np.repeat(lo - offsets[:-1], hi - lo)
         facts = self.view.rows(space, "facts")[at]
-        with self._reading() as catalog:
-            names = self.view.labels(catalog)
         return RaggedTokens(
             self.view.rows(space, "tokens")[at],
             offsets,
@@ -251,8 +302,9 @@ class Snapshot:
         with self._reading() as catalog:
             media, segments = catalog.execute("SELECT count(*), coalesce(sum(segments), 0) FROM media").fetchone()
             (lines,) = catalog.execute("SELECT count(*) FROM line").fetchone()
-            tokens = dict(catalog.execute("SELECT id, tokens FROM space WHERE media > 0 ORDER BY id"))
+            held = catalog.execute("SELECT id, tokens FROM space WHERE media > 0 ORDER BY id").fetchall()
             pages, page = (catalog.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        tokens = {space: count for space, count in held if space in self.spaces}
         return {
             "media": media,
             "segments": segments,
@@ -261,6 +313,37 @@ class Snapshot:
             "bytes": self.view.bytes() + pages * page,
             **{f"tokens:{space}": count for space, count in tokens.items()},
         }
+
+    # ---------------------------------------------------------------------------------------------------- two recipes
+
+    def held(self) -> Mapping[str, Held]:
+        with self._reading() as catalog:
+            counts = catalog.execute("SELECT id, media, tokens FROM space WHERE media > 0 ORDER BY id").fetchall()
+        return {key: Held(self.view.held[key], media, tokens, self.view.bytes_of(key)) for key, media, tokens in counts}
+
+    def lacking(self, where: Filter = EVERYTHING) -> Sequence[tuple[Media, frozenset[str]]]:
+        two = self.reembedding
+        if two is None:
+            return []
+        with self._reading() as catalog:
+            numbers = _beside.lacking(catalog, two, *_filters.clause(where))
+            having = catalog.execute(
+                "SELECT media, space FROM extent WHERE media IN (SELECT value FROM json_each(?))"
+                " AND space IN (SELECT value FROM json_each(?))",
+                (json.dumps(numbers), json.dumps(sorted(two.brought))),
+            ).fetchall()
+        has: dict[int, set[str]] = {number: set() for number in numbers}
+        for number, space in having:
+            has[number].add(space)
+        media = self.media_at(np.array(numbers, np.int64))
+        return [(one, two.brought - has[number]) for number, one in zip(numbers, media, strict=True)]
+
+    def foreign(self) -> Sequence[Media]:
+        if self.reembedding is None:
+            return []
+        with self._reading() as catalog:
+            numbers = _beside.foreign(catalog, self.reembedding)
+        return sorted(self.media_at(np.array(numbers, np.int64)), key=lambda media: (media.path, media.key))
 
     def _known(self, space: str) -> None:
         if space not in self.spaces:

@@ -8,18 +8,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from retriever.crashpoints import reached
-from retriever.stores import _ledger
+from retriever.errors import WrongRecipe
+from retriever.stores import _beside, _ledger, _reading
 from retriever.stores._database import Database, translated
-from retriever.stores._entries import Packed, Parcel, parcel
+from retriever.stores._entries import Packed, Parcel, content_digest, media_digest, parcel
 from retriever.stores._ledger import Extent
 from retriever.stores._lock import COMMIT, Work
 from retriever.stores._rows import Column, Columns, Rows, Tail, fresh
-from retriever.types import Entry, Metadata
+from retriever.types import Entry, Metadata, Searched, Side
 
 
 class Lock(Protocol):
@@ -47,7 +49,9 @@ class Writer:
         media = ready.media
         with self.database.writing() as catalog:
             row = catalog.execute(
-                "SELECT number FROM media WHERE key = ? AND content = ?", (media.key, ready.content)
+                "SELECT number FROM media LEFT JOIN beside ON beside.media = media.number"
+                " WHERE key = ? AND (media.content = ? OR beside.content = ?)",
+                (media.key, ready.content, ready.content),
             ).fetchone()
             if row is None:
                 return False
@@ -58,8 +62,10 @@ class Writer:
 
     def _brought(self, ready: Parcel) -> None:
         with self.database.reading() as catalog:
-            shipment = _Shipment(catalog, ready)
+            state = _ledger.state(catalog)
+            shipment = _Shipment(catalog, ready.spaces, state.media_given + 1, state.segments_given)
         with self.columns.appending() as tail:
+            shipment.segments(tail, ready.segments)
             extents = shipment.append(tail)
             reached("store-add-appended")
             tail.settle()
@@ -67,10 +73,76 @@ class Writer:
         with self.database.writing() as catalog:
             for (old,) in catalog.execute("SELECT number FROM media WHERE key = ?", (ready.media.key,)).fetchall():
                 _ledger.bury(catalog, old)
-            catalog.executemany("INSERT INTO label (name, number) VALUES (?, ?)", shipment.new_labels.items())
+            shipment.register(catalog)
             _ledger.enrol(catalog, ready, shipment.number, shipment.first, extents)
-            _ledger.grow(catalog, shipment.ends.values())
             reached("store-add-written")
+
+    def extend(self, entry: Entry) -> bool:
+        ready = parcel(entry)
+        with translated(self.database.place), self.lock.held(COMMIT):
+            reached("store-extend-locked")
+            with self.database.reading() as catalog:
+                growth = self._growth(catalog, ready)
+                if growth is None:
+                    return False
+                shipment = _Shipment(catalog, growth.parts, growth.number, growth.first)
+            with self.columns.appending() as tail:
+                extents = shipment.append(tail)
+                reached("store-extend-appended")
+                tail.settle()
+            reached("store-extend-synced")
+            with self.database.writing() as catalog:
+                shipment.register(catalog)
+                _ledger.place(catalog, growth.number, growth.parts, extents, added=True)
+                _beside.put(catalog, growth.number, entry.media.recipe, entry.media.missing, growth.digests)
+                catalog.execute("UPDATE library SET commits = commits + 1")
+                reached("store-extend-written")
+            reached("store-extend-committed")
+        return True
+
+    def _growth(self, catalog: sqlite3.Connection, ready: Parcel) -> "_Growth | None":
+        """What a media gets of a parcel with more spaces; None where it is gone, or cut otherwise."""
+        media, two = ready.media, _beside.wanted(catalog)
+        if media.recipe != two.new.digest:
+            raise WrongRecipe(
+                f"{media.key} comes with recipe {media.recipe}, this library goes over to {two.new.digest}"
+            )
+        row = catalog.execute("SELECT number, first, segments FROM media WHERE key = ?", (media.key,)).fetchone()
+        if row is None:
+            return None
+        number, first, count = row
+        live = _ledger.columns(catalog)
+
+        def look(space: str, role: str) -> Rows:
+            return self.columns.view(live[space, role])
+
+        cut = look("", "segments")[first : first + count]
+        if any(not np.array_equal(cut[name], ready.segments[name]) for name in ("start", "end", "still")):
+            return None
+        there = _reading.parts(catalog, look, number, first)
+        new = tuple(part for part in ready.spaces if part.space.id not in {held.space.id for held in there})
+        seen = [part for part in there if part.space.id not in _beside.ids(two, Searched.OLD)]
+        together = sorted((*seen, *new), key=lambda part: part.space.id)
+        content = content_digest(media, cut, together, _reading.lines(catalog, number))
+        held = catalog.execute(
+            "SELECT title, tags, recorded, recorded_source, collection FROM media WHERE number = ?", (number,)
+        ).fetchone()
+        whole = media_digest(content, _ledger.paths_of(catalog, number), _ledger.metadata_of(held))
+        return _Growth(number, first, new, (content, whole))
+
+    def begin(self, old: Side, new: Side) -> None:
+        with translated(self.database.place), self.lock.held(COMMIT):
+            with self.database.writing() as catalog:
+                _beside.begin(catalog, old, new)
+                reached("store-begin-written")
+            reached("store-begin-committed")
+
+    def choose(self, searched: Searched) -> None:
+        with translated(self.database.place), self.lock.held(COMMIT):
+            with self.database.writing() as catalog:
+                _beside.choose(catalog, searched)
+                reached("store-choose-written")
+            reached("store-choose-committed")
 
     def delete(self, keys: Sequence[str]) -> int:
         with translated(self.database.place), self.lock.held(COMMIT):
@@ -115,28 +187,44 @@ class Writer:
             reached("store-amend-committed")
 
 
-class _Shipment:
-    """One parcel on its way behind the committed rows, and its numbers counted within the library."""
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """What a media that is there gets, and its digests as the new recipe has it."""
 
-    def __init__(self, catalog: sqlite3.Connection, ready: Parcel) -> None:
-        state = _ledger.state(catalog)
-        self.ready = ready
-        self.epoch = state.epoch
-        self.number = state.media_given + 1
-        self.first = state.segments_given
-        self.live = _ledger.columns(catalog)
-        self.ends: dict[str, tuple[Column, int]] = {}  # by name: how many committed rows each column will have
-        known, count = _ledger.labels(catalog, {name for part in ready.spaces for name in part.names})
-        wanted = dict.fromkeys(name for part in ready.spaces for name in part.names)
-        self.new_labels = {name: count + at for at, name in enumerate(name for name in wanted if name not in known)}
-        self._labels = known | self.new_labels
+    number: int
+    first: int
+    parts: tuple[Packed, ...]
+    digests: tuple[bytes, bytes]  # of its content, and with paths and metadata
+
+
+class _Shipment:
+    """Spaces of one media on their way behind the committed rows, its numbers counted within the library."""
+
+    def __init__(self, catalog: sqlite3.Connection, parts: Sequence[Packed], number: int, first: int) -> None:
+        self.number, self.first = number, first
+        self._parts = parts
+        self._epoch = _ledger.state(catalog).epoch
+        self._live = _ledger.columns(catalog)
+        self._ends: dict[str, tuple[Column, int]] = {}  # by name: how many committed rows each column will have
+        wanted = dict.fromkeys(name for part in parts for name in part.names)
+        known, count = _ledger.labels(catalog, wanted)
+        self._new_labels = {name: count + at for at, name in enumerate(name for name in wanted if name not in known)}
+        self._labels = known | self._new_labels
+
+    def segments(self, tail: Tail, rows: Rows) -> None:
+        """Write the segments of a media that is new."""
+        segments = rows.copy()
+        segments["media"] = self.number
+        self._rows(tail, Column("", "", "segments", 0), segments)
 
     def append(self, tail: Tail) -> dict[str, Extent]:
         """Write all rows; returns where they lie, by space."""
-        segments = self.ready.segments.copy()
-        segments["media"] = self.number
-        self._rows(tail, Column("", "", "segments", 0), segments)
-        return {part.space.id: self._space(tail, part) for part in self.ready.spaces}
+        return {part.space.id: self._space(tail, part) for part in self._parts}
+
+    def register(self, catalog: sqlite3.Connection) -> None:
+        """What was written is committed with this transaction: rows, and the labels that they name."""
+        catalog.executemany("INSERT INTO label (name, number) VALUES (?, ?)", self._new_labels.items())
+        _ledger.grow(catalog, self._ends.values())
 
     def _space(self, tail: Tail, part: Packed) -> Extent:
         def column(role: str) -> Column:
@@ -151,12 +239,19 @@ class _Shipment:
         self._rows(tail, column("map"), part.segment + self.first)
         filled = part.ranges[:, :1] < part.ranges[:, 1:]
         # A row a segment of the library: segments of media without this space have none, and read as (0, 0).
-        self._rows(tail, column("ranges"), np.where(filled, part.ranges + token_lo, 0), self.first)
-        return Extent(token_lo, token_lo + len(part.tokens), row_lo, row_lo + len(part.vectors))
+        range_lo = self._rows(tail, column("ranges"), np.where(filled, part.ranges + token_lo, 0), self.first)
+        return Extent(
+            token_lo,
+            token_lo + len(part.tokens),
+            row_lo,
+            row_lo + len(part.vectors),
+            # A media that is extended after one which came later finds its place taken, until compaction.
+            None if range_lo == self.first else range_lo,
+        )
 
     def _rows(self, tail: Tail, wanted: Column, rows: Rows, at: int | None = None) -> int:
         """Append to one column; returns where the rows begin."""
-        column = self.live.get((wanted.space, wanted.role)) or fresh(wanted, self.epoch)
+        column = self._live.get((wanted.space, wanted.role)) or fresh(wanted, self._epoch)
         end = tail.append(column, rows, at)
-        self.ends[column.name] = column, end
+        self._ends[column.name] = column, end
         return end - len(rows)

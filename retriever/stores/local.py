@@ -28,6 +28,7 @@ from retriever.stores._lock import COMMIT, CommitLock, Leases
 from retriever.stores._rows import Column
 from retriever.stores._snapshot import Snapshot, View
 from retriever.stores._writer import Writer
+from retriever.types import Searched
 
 upgrade = _format.upgrade
 problems = _health.problems
@@ -128,7 +129,13 @@ class LocalStore(Writer):
     # --------------------------------------------------------------------------------------------------- long work
 
     def compact(self) -> None:
-        _compaction.compact(self.database, self.columns, self.lock)
+        self._compacted()
+
+    def drop(self, searched: Searched) -> None:
+        self._compacted(searched)
+
+    def _compacted(self, gone: Searched | None = None) -> None:
+        _compaction.compact(self.database, self.columns, self.lock, gone)
         with self._guard:
             self._view = None  # what it has mapped may be gone from the folder, but not from the disk
         self.refresh()
@@ -137,7 +144,7 @@ class LocalStore(Writer):
         """Build the indexes that are missing or have too many rows behind them.  Nobody waits meanwhile."""
         with self.snapshot() as snapshot:
             view, epoch = snapshot.view, snapshot.view.at[0]
-            for space in view.spaces:
+            for space in view.held:
                 vectors = view.rows(space, "vectors")
                 name, covered = view.indexes.get(space, ("", 0))
                 older = self._index(name)

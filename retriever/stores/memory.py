@@ -17,6 +17,7 @@ from retriever.stores._lock import Work
 from retriever.stores._rows import Buffers
 from retriever.stores._snapshot import Snapshot, View
 from retriever.stores._writer import Writer
+from retriever.types import Searched
 
 PLACE = "this library in memory"
 
@@ -71,6 +72,9 @@ class MemoryStore(Writer):
 
     def compact(self) -> None:
         _compaction.compact(self.database, self.columns, self.lock)
+
+    def drop(self, searched: Searched) -> None:
+        _compaction.compact(self.database, self.columns, self.lock, searched)
 
     def refresh(self) -> None:
         """Nothing here is derived."""

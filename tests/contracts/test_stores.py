@@ -8,10 +8,10 @@ from pathlib import Path
 import libraries
 import numpy as np
 import pytest
-from libraries import HEARD, SEEN, contents, directions, entry, only
+from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, entry, more, only
 
 from retriever import processes
-from retriever.errors import NoSuchMedia, SpaceMismatch
+from retriever.errors import NoSuchMedia, SpaceMismatch, WrongRecipe
 from retriever.ports import Snapshot, Store
 from retriever.registry import Registry
 from retriever.types import (
@@ -24,6 +24,8 @@ from retriever.types import (
     Metadata,
     Modality,
     Quarantined,
+    Ranking,
+    Searched,
     Segment,
     SegmentVectors,
     TimeSpan,
@@ -425,6 +427,235 @@ def test_words_are_found_and_forgotten(store: Store) -> None:
     store.add(entry("b", 1, lines=[]))
     with store.snapshot() as snapshot:
         assert len(snapshot.matching(zebra, Modality.SPEECH, 5)) == 0
+
+
+# ------------------------------------------------------------------------------------------------------ two recipes
+
+
+def begun(store: Store, *names: str) -> list[Entry]:
+    """Media of the old recipe, in a library that is about to go over to the new one."""
+    made = [entry(key, seed) for seed, key in enumerate(names)]
+    for each in made:
+        store.add(each)
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
+    store.begin(OLD, NEW)
+    return made
+
+
+def extended(each: Entry) -> Entry:
+    return more(each, SEEN_AGAIN)
+
+
+def test_more_spaces_change_nothing_until_they_are_chosen(store: Store) -> None:
+    made = begun(store, *"abc")
+    before = held(store)
+    with store.snapshot() as snapshot:
+        numbers = snapshot.numbers().tolist()
+        assert {media.key: lacks for media, lacks in snapshot.lacking()} == {key: {SEEN_AGAIN.id} for key in "abc"}
+    for each in reversed(made):  # as jobs end, and not as media came
+        assert store.extend(extended(each))
+        assert held(store) == before
+    with store.snapshot() as snapshot:
+        assert snapshot.numbers().tolist() == numbers
+        assert snapshot.lacking() == []
+        assert set(snapshot.held()) == {SEEN.id, HEARD.id, SEEN_AGAIN.id}
+        assert snapshot.held()[SEEN_AGAIN.id].media == 3
+        with pytest.raises(SpaceMismatch, match="no space"):
+            snapshot.tokens(snapshot.numbers(), SEEN_AGAIN.id)
+    store.compact()
+    assert held(store) == before
+
+
+def test_what_was_chosen_is_searched(store: Store) -> None:
+    made = begun(store, *"abcd")
+    before = held(store)
+    for each in (made[2], made[0], made[3], made[1]):
+        store.extend(extended(each))
+    queries = directions(3, 5, SEEN_AGAIN.dimension)
+    expected = [plainly_of(made, query) for query in queries]
+    generations = {before["generation"]}
+    for searched, spaces in ((Searched.NEW, {SEEN_AGAIN.id, HEARD.id}), (Searched.BOTH, {*NEW.spaces, SEEN.id})):
+        store.choose(searched)
+        assert store.catalog.recipe() == (NEW.digest, NEW.recipe)
+        with store.snapshot() as snapshot:
+            generations.add(snapshot.generation)
+            assert set(snapshot.spaces) == spaces
+            assert {media.recipe for media in snapshot.media()} == {NEW.digest}
+            for _ in range(2):
+                found = [answered(snapshot, one) for one in snapshot.nearest(queries, SEEN_AGAIN.id, 5)]
+                assert found == expected
+            for each in made:
+                numbers = snapshot.numbers(only(each.media.key))[::-1]
+                rows = snapshot.tokens(numbers, SEEN_AGAIN.id)
+                given = extended(each).tokens[SEEN_AGAIN.id]
+                assert len(rows.rows) == len(given)
+                parts = [given.within(cut.span).rows.astype(np.float16) for cut in reversed(each.segments)]
+                np.testing.assert_array_equal(rows.rows, np.concatenate(parts))
+        store.compact()
+    assert len(generations) == 3
+    store.choose(Searched.OLD)
+    assert held(store) == before
+    assert store.catalog.recipe() == (OLD.digest, OLD.recipe)
+
+
+def answered(snapshot: Snapshot, ranking: Ranking) -> list[tuple[float, str, float]]:
+    table = snapshot.segments(ranking.segments)
+    places = zip(snapshot.media_at(table.media), table.spans[:, 0].tolist(), strict=True)
+    scores = [round(float(score), 3) for score in ranking.scores]
+    return [(score, media.key, start) for score, (media, start) in zip(scores, places, strict=True)]
+
+
+def plainly_of(made: list[Entry], query: np.ndarray) -> list[tuple[float, str, float]]:
+    newer = [extended(each) for each in made]
+    found = []
+    for each in newer:
+        vectors = each.vectors[SEEN_AGAIN.id]
+        scores = vectors.rows.astype(np.float16).astype(np.float32) @ query
+        for number, cut in enumerate(each.segments):
+            best = float(scores[vectors.segment == number].max())
+            found.append((round(best, 3), each.media.key, cut.span.start))
+    return sorted(found, key=lambda hit: -hit[0])[:5]
+
+
+def test_a_snapshot_does_not_see_the_switch(store: Store) -> None:
+    for each in begun(store, *"ab"):
+        store.extend(extended(each))
+    with store.snapshot() as snapshot:
+        before = contents(snapshot)
+        store.choose(Searched.NEW)
+        assert contents(snapshot) == before
+        store.drop(Searched.OLD)
+        store.add(more(entry("c"), SEEN_AGAIN))
+        assert contents(snapshot) == before
+
+
+def test_the_new_recipe_alone_is_a_library_like_any_other(store: Store, other: Store) -> None:
+    made = begun(store, *"abc")
+    for each in made:
+        store.extend(extended(each))
+    store.choose(Searched.NEW)
+    switched = held(store)
+    with store.snapshot() as snapshot:
+        full = snapshot.counts()["bytes"]
+    store.drop(Searched.OLD)
+    assert held(store) == switched
+    assert store.catalog.reembedding() is None
+    for each in made:
+        new, heard = extended(each), each.tokens[HEARD.id]
+        other.add(
+            replace(
+                new,
+                spaces={**new.spaces, HEARD.id: HEARD},
+                tokens={**new.tokens, HEARD.id: heard},
+                vectors={**new.vectors, HEARD.id: each.vectors[HEARD.id]},
+                lines=each.lines,
+            )
+        )
+    assert held(other) == switched
+    with store.snapshot() as snapshot:
+        assert set(snapshot.held()) == NEW.spaces
+        assert snapshot.counts()["bytes"] < full
+    with pytest.raises(SpaceMismatch, match="another library"):
+        store.add(entry("d"))
+
+
+def test_calling_it_off_leaves_no_trace(store: Store) -> None:
+    for key in "abc":
+        store.add(entry(key))
+    before = held(store)
+    made = begun(store)
+    for key in "ab":
+        store.extend(extended(entry(key)))
+    store.choose(Searched.BOTH)
+    store.choose(Searched.OLD)
+    store.drop(Searched.NEW)
+    assert made == []
+    assert held(store) == before
+    with store.snapshot() as snapshot:
+        assert set(snapshot.held()) == {SEEN.id, HEARD.id}
+    with pytest.raises(WrongRecipe, match="one recipe"):
+        store.extend(extended(entry("c")))
+
+
+def test_media_change_while_two_recipes_are_held(store: Store, other: Store) -> None:
+    """Metadata and paths are of a media, whoever embedded it; what is deleted or indexed again has the new no more."""
+    made = begun(store, *"abcd")
+    for each in made:
+        store.extend(extended(each))
+    store.set_metadata("a", Metadata(title="another"))
+    store.set_paths({"b": ["/elsewhere.mp4"]})
+    store.delete(["c"])
+    store.add(entry("d", 9))
+    store.add(entry("e"))
+    with store.snapshot() as snapshot:
+        assert [media.key for media, _ in snapshot.lacking()] == ["d", "e"]
+    for key, seed in (("d", 9), ("e", 0)):
+        store.extend(extended(entry(key, seed)))
+    store.choose(Searched.NEW)
+    store.drop(Searched.OLD)
+    begun_other = begun(other, *"ab")
+    for each in begun_other:
+        other.extend(extended(each))
+    for each in (entry("d", 9), entry("e")):
+        other.add(each)
+        other.extend(extended(each))
+    other.choose(Searched.NEW)
+    other.drop(Searched.OLD)
+    other.set_metadata("a", Metadata(title="another"))
+    other.set_paths({"b": ["/elsewhere.mp4"]})
+    assert held(store) == held(other)
+
+
+def test_a_media_that_is_gone_or_cut_otherwise_gets_nothing(store: Store) -> None:
+    begun(store, *"ab")
+    before = held(store)
+    assert not store.extend(extended(entry("nobody")))
+    assert not store.extend(extended(entry("a", segments=5)))
+    assert held(store) == before
+    assert store.extend(extended(entry("a")))
+    assert store.extend(extended(entry("a")))  # another process was quicker
+    with store.snapshot() as snapshot:
+        assert snapshot.held()[SEEN_AGAIN.id].media == 1
+
+
+def test_two_recipes_refuse_what_would_lose_media(store: Store) -> None:
+    with pytest.raises(WrongRecipe, match="of recipe None"):
+        store.begin(OLD, NEW)
+    for refused in (partial(store.choose, Searched.NEW), partial(store.drop, Searched.OLD)):
+        with pytest.raises(WrongRecipe, match="one recipe"):
+            refused()
+    made = begun(store, *"ab")
+    store.begin(OLD, NEW)  # again: nothing new
+    with pytest.raises(WrongRecipe, match="from recipe r1 to r2"):
+        store.begin(OLD, replace(NEW, digest="r3"))
+    with pytest.raises(WrongRecipe, match="not r9"):
+        store.catalog.set_recipe("r9", "{}")
+    with pytest.raises(WrongRecipe, match="goes over to r2"):
+        store.extend(more(made[0], SEEN_AGAIN, recipe="r9"))
+    with pytest.raises(SpaceMismatch, match="another library"):
+        store.extend(more(made[0], replace(SEEN, media_side="seen:3")))
+    store.extend(extended(made[0]))
+    with pytest.raises(WrongRecipe, match="1 media lack"):
+        store.choose(Searched.NEW)
+    with pytest.raises(WrongRecipe, match="while old is searched"):
+        store.drop(Searched.OLD)
+    store.choose(Searched.BOTH)
+    for each in Searched:
+        with pytest.raises(WrongRecipe, match="while both is searched"):
+            store.drop(each)
+    store.extend(extended(made[1]))
+    store.choose(Searched.NEW)
+    store.add(replace(more(entry("c"), SEEN_AGAIN), lines=()))
+    store.choose(Searched.OLD)
+    with store.snapshot() as snapshot:
+        assert [media.key for media in snapshot.foreign()] == ["c"]
+    with pytest.raises(WrongRecipe, match="1 media would be left"):
+        store.drop(Searched.NEW)
+    store.catalog.set_recipe(NEW.digest, "{moved}")
+    two = store.catalog.reembedding()
+    assert two
+    assert (two.new.recipe, two.old.recipe) == ("{moved}", OLD.recipe)
+    assert store.catalog.recipe() == (OLD.digest, OLD.recipe)
 
 
 # -------------------------------------------------------------------------------------------------------- refusals

@@ -8,6 +8,8 @@ import fakes
 import pytest
 
 from api import Library, parts
+from retriever.calibrating import Calibration, Calibrator
+from retriever.ports import Snapshot
 from retriever.types import Answer, Matrix
 
 QUESTIONS = [f"something {colour}" for colour in ("red", "green", "blue", "yellow")] * 6
@@ -51,16 +53,14 @@ def test_threads_share_batches_and_get_their_own_answers(kept, monkeypatch: pyte
 
 
 def test_threads_that_ask_first_calibrate_once(kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    from retriever import search
-
     calls: list[int] = []
-    whole = search.calibrate
+    whole = Calibrator._made
 
-    def counted(*args: object) -> search.Calibration:
+    def counted(self: Calibrator, library: Snapshot) -> Calibration:
         calls.append(1)
-        return whole(*args)  # type: ignore[arg-type]
+        return whole(self, library)
 
-    monkeypatch.setattr(search, "calibrate", counted)
+    monkeypatch.setattr(Calibrator, "_made", counted)
     with Library.open("lib") as library, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda question: told(library.search(question, min_confidence=0)), QUESTIONS))
     assert len(calls) == 1

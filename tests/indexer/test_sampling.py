@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.sampling import THUMB, Adaptive, Fixed, Sampler, Uniform, difference, parse
+from indexer.sampling import THUMB, Adaptive, Fixed, Salient, Sampler, Uniform, difference, parse
 from retriever.types import Times, TimeSpan
 
 rates = st.floats(0.05, 30, allow_nan=False)
@@ -19,6 +19,7 @@ samplers: st.SearchStrategy[Sampler] = st.one_of(
     st.builds(Uniform, st.integers(1, 200)),
     st.builds(Fixed, rates),
     st.builds(Adaptive, rates, st.floats(0, 1), st.floats(0.1, 60)),
+    st.builds(Salient, st.floats(0.5, 30), st.floats(0.5, 1), st.floats(4, 60)),
 )
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from retriever import calibration, search
+from retriever import calibrating, calibration
 from retriever.adapters import Adapter
 from retriever.errors import QueryError, SpaceMismatch
 from retriever.looking import Looking
@@ -139,7 +139,7 @@ def _few_background_sentences() -> Iterator[None]:
     whole = calibration.background()
     few = calibration.Background(whole.sentences[::7], whole.modalities[::7])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "background", lambda: few)
+        patch.setattr(calibrating, "background", lambda: few)
         yield
 
 

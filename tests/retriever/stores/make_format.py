@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
 
-from libraries import directions, entry, facts  # noqa: E402
+from libraries import NEW, OLD, SEEN_AGAIN, directions, entry, facts, more  # noqa: E402
 
 from retriever.stores import _format, local  # noqa: E402
 from retriever.types import FileStat, Metadata, Quarantined  # noqa: E402
@@ -24,9 +24,9 @@ STAMP = 1_700_000_000
 
 
 def fill(folder: Path) -> None:
-    """A library with some of everything, dead rows too."""
+    """A library with some of everything, dead rows too, half way to another recipe."""
     store = local.build(folder)
-    store.catalog.set_recipe("r1", '{"pack": "offline"}')
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
     store.add(entry("a", 0, paths=["/clips/a.mp4", "/copies/a.mp4"]))
     store.add(entry("b", 0))
     store.add(entry("b", 1, metadata=Metadata("Holidays", ("sea",), "2026-08-01T12:00:00+02:00", "user", "home")))
@@ -34,6 +34,11 @@ def fill(folder: Path) -> None:
     store.delete(["gone"])
     store.catalog.remember("/clips/a.mp4", FileStat(1000, 17, 2**63 + 1, "a"))
     store.catalog.quarantine(Quarantined("/clips/bad.mp4", "it is empty", 5.0, 0, 18))
+    store.begin(OLD, NEW)
+    for key in "ba":  # as they do not lie
+        store.extend(more(entry(key, key == "b"), SEEN_AGAIN))
+    store.add(entry("late"))
+    store.delete(["late"])
     store.close()
 
 

@@ -125,6 +125,19 @@ def test_dead_rows_are_not_found(library: Library) -> None:
         assert set(ranking.segments.tolist()) <= alive
 
 
+def test_rows_may_lie_in_another_order_than_their_segments(library: Library) -> None:
+    """As where media got a space one after the other, and not in the order of their numbers."""
+    numbers = library.generator.permutation(library.segment[-1] + 1)
+    segment = numbers[library.segment]
+    dead = library.generator.random(len(library.rows)) < 0.2
+    order = np.argsort(segment, kind="stable")
+    rising = library.index.nearest(library.queries, library.rows, library.segment, 50, None, dead)
+    mixed = library.index.nearest(library.queries, library.rows, segment, 50, None, dead, order)
+    for one, other in zip(rising, mixed, strict=True):
+        assert numbers[one.segments].tolist() == other.segments.tolist()
+        assert one.scores.tolist() == other.scores.tolist()
+
+
 @pytest.mark.parametrize("share", [0.7, 0.3, 0.01, 0.0])
 def test_a_filter_does_not_starve(library: Library, share: float) -> None:
     allowed = library.generator.random(library.segment[-1] + 1) < share

@@ -64,7 +64,7 @@ def finished(folder: Path, history: list[dict[str, Any]]) -> None:
 def test_killed_at_a_named_point(
     point: str, folder: Path, scribe_process: Scribe, history: list[dict[str, Any]]
 ) -> None:
-    for time_of_point in (1, 2) if point.startswith("store-add") else (1,):
+    for time_of_point in (1, 2) if point.startswith(("store-add", "store-extend")) else (1,):
         scribe_process.start(folder, crash_at=f"{point}:{time_of_point}")
         assert scribe_process.wait() == -signal.SIGKILL
         if "create" not in point:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from libraries import contents, entry
+from libraries import NEW, OLD, SEEN_AGAIN, contents, entry, more
 
 from retriever.errors import DiskFull
 from retriever.stores import local
+from retriever.types import Searched
 
 
 class FullAfter:
@@ -27,13 +28,19 @@ class FullAfter:
         return self.call(*values)
 
 
-@pytest.mark.parametrize(("name", "calls"), [("pwrite", 1), ("pwrite", 6), ("fdatasync", 0)])
-@pytest.mark.parametrize("work", ["add", "replace", "compact"])
+@pytest.mark.parametrize(("name", "calls"), [("pwrite", 1), ("pwrite", 5), ("fdatasync", 0)])
+@pytest.mark.parametrize("work", ["add", "replace", "compact", "extend", "drop"])
 def test_nothing_is_changed(work: str, name: str, calls: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = local.build(folder)
     for key in "abc":
         store.add(entry(key))
     store.delete(["b"])
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
+    store.begin(OLD, NEW)
+    store.extend(more(entry("c"), SEEN_AGAIN))
+    if work == "drop":
+        store.extend(more(entry("a"), SEEN_AGAIN))
+        store.choose(Searched.NEW)
     with store.snapshot() as snapshot:
         before = contents(snapshot)
     sizes = {file: file.stat().st_size for file in folder.glob("*/*.*")}
@@ -41,6 +48,8 @@ def test_nothing_is_changed(work: str, name: str, calls: int, folder: Path, monk
         "add": lambda: store.add(entry("d")),
         "replace": lambda: store.add(entry("a", 1)),
         "compact": store.compact,
+        "extend": lambda: store.extend(more(entry("a"), SEEN_AGAIN)),
+        "drop": lambda: store.drop(Searched.OLD),
     }
     with monkeypatch.context() as full:
         full.setattr(os, name, FullAfter(getattr(os, name), calls))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import scribe
-from libraries import contents, directions, entry, facts
+from libraries import OLD, SEEN_AGAIN, contents, directions, entry, facts
 
 from retriever.errors import StoreUnavailable, WrongFormat
 from retriever.stores import _format, local
+from retriever.types import Searched
 
 EARLIER = sorted(Path(__file__).parent.glob("format[0-9]*"))
 
@@ -53,7 +54,15 @@ def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> No
     assert store.catalog.stat("/clips/a.mp4")
     assert [each.path for each in store.catalog.quarantined()] == ["/clips/bad.mp4"]
     assert local.problems(folder) == []
-    store.add(entry("c"))
+    if held >= 2:
+        store.choose(Searched.BOTH)
+        with store.snapshot() as snapshot:
+            assert set(snapshot.spaces) == {*OLD.spaces, SEEN_AGAIN.id}
+            assert len(snapshot.nearest(directions(1, 1, SEEN_AGAIN.dimension), SEEN_AGAIN.id, 9)[0]) == 6
+        store.choose(Searched.NEW)
+        store.drop(Searched.OLD)
+    else:
+        store.add(entry("c"))
     store.compact()
     store.close()
     assert local.problems(folder) == []

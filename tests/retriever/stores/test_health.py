@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from libraries import entry
+from libraries import NEW, OLD, SEEN, SEEN_AGAIN, entry, more
 
 from retriever.errors import StoreUnavailable
 from retriever.stores import _health, local
+from retriever.types import Searched
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -86,6 +87,26 @@ def test_a_byte_that_was_changed(library: Path, pattern: str) -> None:
     assert any("not what was committed" in line for line in local.problems(library))
 
 
+@pytest.mark.parametrize("name", [SEEN.id, SEEN_AGAIN.id])
+def test_a_byte_that_was_changed_where_two_recipes_are_held(library: Path, name: str) -> None:
+    store = local.build(library)
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
+    store.begin(OLD, NEW)
+    for each in (entry("c"), entry("b", 1), entry("a")):
+        store.extend(more(each, SEEN_AGAIN))
+    for searched in Searched:
+        store.choose(searched)
+        assert local.problems(library) == []
+    store.close()
+    file = column(library, f"tokens/{name}.*.f16")
+    with file.open("r+b") as changed:
+        changed.seek(17)
+        old = changed.read(1)
+        changed.seek(17)
+        changed.write(bytes([old[0] ^ 4]))
+    assert any("not what was committed" in line for line in local.problems(library))
+
+
 def test_files_that_belong_to_nothing(library: Path) -> None:
     (library / "tokens" / "old-12345678.7.f16").write_bytes(b"x")
     (told,) = local.problems(library)
@@ -107,5 +128,17 @@ def test_a_sum_that_does_not_add_up(library: Path) -> None:
     store = local.build(library)
     with store.database.writing() as catalog:
         catalog.execute("UPDATE library SET content = ?", (b"\1" * 32,))
+    store.close()
+    assert any("sum" in line for line in local.problems(library))
+
+
+def test_a_sum_of_the_new_recipe_that_does_not_add_up(library: Path) -> None:
+    store = local.build(library)
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
+    store.begin(OLD, NEW)
+    store.extend(more(entry("a"), SEEN_AGAIN))
+    assert local.problems(library) == []
+    with store.database.writing() as catalog:
+        catalog.execute("UPDATE reembedding SET content = ?", (b"\1" * 32,))
     store.close()
     assert any("sum" in line for line in local.problems(library))

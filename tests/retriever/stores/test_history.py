@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from libraries import HEARD, SEEN, contents, entry
+from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, entry, more
 
 from retriever.ports import Store
 from retriever.stores import local, memory
-from retriever.types import Entry, Metadata
+from retriever.types import Entry, Metadata, Searched
 
 SPACES = {"both": (SEEN, HEARD), "seen": (SEEN,), "heard": (HEARD,), "none": ()}
 
@@ -24,7 +24,9 @@ adds = st.builds(
 )
 deletes = st.lists(st.sampled_from("abcd"), max_size=3).map(tuple)
 titles = st.tuples(st.sampled_from("abcd"), st.text(max_size=5)).map(lambda pair: (pair[0], Metadata(title=pair[1])))
-changes = st.lists(st.one_of(adds, deletes, titles, st.just("compact")), max_size=12)
+extensions = st.sampled_from("abcd").map(lambda key: ("extend", key))
+chosen = st.sampled_from([Searched.OLD, Searched.BOTH])
+changes = st.lists(st.one_of(adds, deletes, titles, st.just("compact"), extensions, chosen), max_size=12)
 
 
 def apply(change: Any, store: Store, held: dict[str, Entry]) -> None:
@@ -34,6 +36,13 @@ def apply(change: Any, store: Store, held: dict[str, Entry]) -> None:
         held[change.media.key] = change
     elif change == "compact":
         store.compact()
+    elif isinstance(change, Searched):
+        begun(store)
+        store.choose(change)
+    elif change[:1] == ("extend",):
+        begun(store)
+        if change[1] in held:
+            assert store.extend(more(held[change[1]], SEEN_AGAIN))
     elif change and isinstance(change[-1], Metadata):
         key, metadata = change
         if key in held:
@@ -43,6 +52,26 @@ def apply(change: Any, store: Store, held: dict[str, Entry]) -> None:
         assert store.delete(change) == len({key for key in change if key in held})
         for key in change:
             held.pop(key, None)
+
+
+def begun(store: Store) -> None:
+    """A second recipe is on its way."""
+    store.catalog.set_recipe(OLD.digest, OLD.recipe)
+    store.begin(OLD, NEW)
+
+
+def newer(each: Entry) -> Entry:
+    """What the new recipe alone makes of a media."""
+    made = more(each, SEEN_AGAIN)
+    if HEARD.id not in each.spaces:
+        return replace(made, lines=each.lines)
+    return replace(
+        made,
+        spaces={**made.spaces, HEARD.id: HEARD},
+        tokens={**made.tokens, HEARD.id: each.tokens[HEARD.id]},
+        vectors={**made.vectors, HEARD.id: each.vectors[HEARD.id]},
+        lines=each.lines,
+    )
 
 
 def _said(before: Entry, metadata: Metadata) -> Entry:
@@ -63,8 +92,20 @@ def check(store: Store, happened: list[Any]) -> None:
     held: dict[str, Entry] = {}
     for change in happened:
         apply(change, store, held)
+    if store.catalog.reembedding():
+        store.choose(Searched.OLD)
     with store.snapshot() as snapshot:
         assert contents(snapshot) == anew(held)
+    begun(store)
+    for each in reversed(held.values()):
+        store.extend(more(each, SEEN_AGAIN))
+    store.choose(Searched.NEW)
+    expected = anew({key: newer(each) for key, each in held.items()})
+    with store.snapshot() as snapshot:
+        assert contents(snapshot) == expected
+    store.drop(Searched.OLD)
+    with store.snapshot() as snapshot:
+        assert contents(snapshot) == expected
     store.close()
 
 

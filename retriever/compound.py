@@ -1,0 +1,267 @@
+"""A query of several terms and steps: A then B, A but not B, A seen and heard at once.
+
+Every term is asked on its own.  The media that any of them names are looked at by all of them, and what they see
+becomes curves over time; a clause is one curve, and a query in steps is placed along its clauses' curves (`steps`).
+
+Scores are the logarithms of odds that a plain question has.  Of wanted terms a clause has the weighted mean; an
+unwanted one takes away log(1 + e^x), x being how far it lies above the middle of what chance answers best: nothing
+where it is absent, and as much as it is high where it is there.  A query in steps has -log Σ e^(-score) of them, a
+little less than the worst.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from retriever.evidence import DROP, Stretch, Witness
+from retriever.fusion import log_sum
+from retriever.grammar import Clause, Sentence, Term
+from retriever.moments import Curve
+from retriever.ports import Snapshot
+from retriever.scoring import Scored, Scorer, Seen
+from retriever.steps import Placed, joined, steps
+from retriever.types import (
+    Evidence,
+    Filter,
+    Floats,
+    Ids,
+    Matrix,
+    Times,
+    TimeSpan,
+    WordQuery,
+)
+from retriever.words import forms, matched, query_words
+
+LOOKED_AT = 40
+"""Media that a query in steps looks at from end to end."""
+A_MEDIA = 3
+"""Times that one media answers, where moments are wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One answer, not yet told."""
+
+    media: int  # number in the snapshot
+    span: TimeSpan
+    score: float
+    parts: tuple[TimeSpan, ...]
+    evidence: tuple[Evidence, ...]
+
+
+def terms_of(sentence: Sentence) -> tuple[Term, ...]:
+    """All terms, clause by clause."""
+    return tuple(term for clause in sentence.clauses for term in clause.terms)
+
+
+def words_of(term: Term) -> WordQuery:
+    """What is looked for word by word."""
+    phrases = tuple(phrase for phrase in (tuple(forms(said)) for said in term.phrases) if phrase)
+    return WordQuery(() if term.exact else query_words(term.sentence).terms, phrases)
+
+
+class Compound:
+    """One such query against one snapshot."""
+
+    def __init__(
+        self, library: Snapshot, scorer: Scorer, sentence: Sentence, views: Mapping[str, Matrix], chance: float
+    ) -> None:
+        """
+        Args:
+            views: by query side the vectors of all terms, `(T, D)`, in the order of `terms_of`.
+            chance: the score that the best answer to a question without an answer has, in the middle.
+        """
+        self._library = library
+        self._scorer = scorer
+        self._sentence = sentence
+        self._views = views
+        self._chance = np.float32(chance)
+        self._terms = terms_of(sentence)
+        self._words = [words_of(term) for term in self._terms]
+        self._only = [term.modality for term in self._terms]
+
+    def found(self, depth: int, where: Filter, by: str, limit: int) -> list[Found]:
+        """The best answers, best first; with `by="video"` one of each media."""
+        numbers = self._numbers(depth, where)
+        if not len(numbers):
+            return []
+        scored = list(self._scorer.look(self._views, self._words, numbers, where, self._only))
+        table = scored[0].table
+        seen = _Views(self._library, self._sentence, self._terms, self._words, scored, self._chance)
+        answers: list[Found] = []
+        first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
+        for begin, end in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
+            answers += seen.of_media(begin, end, 1 if by == "video" else A_MEDIA)
+        return sorted(answers, key=lambda one: -one.score)[:limit]
+
+    def _numbers(self, depth: int, where: Filter) -> Ids:
+        """The segments that are looked at, rising: those that a wanted term names, or for a query in steps all of the
+        media that promise most."""
+        wanted = [place for place, term in enumerate(self._terms) if not term.unwanted]
+        views = {side: rows[wanted] for side, rows in self._views.items()}
+        words, only = [self._words[place] for place in wanted], [self._only[place] for place in wanted]
+        named = list(self._scorer.score(views, words, depth, where, only))
+        if len(self._sentence.clauses) == 1:
+            return np.unique(np.concatenate([one.table.segments for one in named]))
+        media = self._promising(dict(zip(wanted, named, strict=True)))
+        keys = frozenset(one.key for one in self._library.media_at(media)) if len(media) else frozenset()
+        kept = keys & where.media if where.media else keys
+        return self._library.numbers(replace(where, media=kept)) if kept else np.zeros(0, np.int64)
+
+    def _promising(self, named: Mapping[int, Scored]) -> Ids:
+        """Media by what their best segments say of each clause; what a clause does not name is as bad as the worst that
+        it does."""
+        every = np.unique(np.concatenate([one.table.media for one in named.values()]))
+        heights: list[Floats] = []
+        start = 0
+        for clause in self._sentence.clauses:
+            ours = [named[start + place] for place in range(len(clause.terms)) if start + place in named]
+            heights.append(np.mean([_best(one, every) for one in ours], axis=0))
+            start += len(clause.terms)
+        worth = -log_sum(-np.stack(heights), axis=0)
+        return every[np.argsort(-worth, kind="stable")[:LOOKED_AT]]
+
+
+def _best(one: Scored, media: Ids) -> Floats:
+    """The best score of each of these media; the worst of all where it has none."""
+    known = one.fused[np.isfinite(one.fused)]
+    best = np.full(len(media), known.min() if len(known) else 0.0, np.float32)
+    np.maximum.at(best, np.searchsorted(media, one.table.media), one.fused)
+    return best
+
+
+class _Views:
+    """What all terms see of the same segments."""
+
+    def __init__(
+        self,
+        library: Snapshot,
+        sentence: Sentence,
+        terms: Sequence[Term],
+        words: Sequence[WordQuery],
+        scored: Sequence[Scored],
+        chance: np.float32,
+    ) -> None:
+        self._sentence = sentence
+        self._terms = terms
+        self._chance = chance
+        self._scored = [
+            _exact(one, library, term, asked) for one, term, asked in zip(scored, terms, words, strict=True)
+        ]
+        self._witnesses = [Witness(library, one, asked) for one, asked in zip(self._scored, words, strict=True)]
+
+    def of_media(self, begin: int, end: int, most: int) -> Iterator[Found]:
+        """The answers of the media that has these rows, best first."""
+        rows = np.arange(begin, end)
+        curves = joined([witness.curve(begin, end) for witness in self._witnesses])
+        clauses = list(self._clauses(curves))
+        spans = self._scored[0].table.spans[rows]
+        taken: list[TimeSpan] = []
+        for _ in range(most):
+            left = [curve.without(taken) for curve in clauses]
+            placed = steps(left, self._sentence.links)
+            if placed is None:
+                return
+            found = self._told(placed, left, curves, rows, spans)
+            yield found
+            taken.append(found.span)
+
+    def _clauses(self, curves: Sequence[Curve]) -> Iterator[Curve]:
+        """A curve a clause."""
+        start = 0
+        for clause in self._sentence.clauses:
+            ours = curves[start : start + len(clause.terms)]
+            heights = self._mixed(clause, np.stack([curve.heights for curve in ours]))
+            yield Curve(ours[0].edges, heights)
+            start += len(clause.terms)
+
+    def _mixed(self, clause: Clause, heights: Floats) -> Floats:
+        """What the terms `(T, M)` of a clause say together, `(M,)`."""
+        wanted = np.array([not term.unwanted for term in clause.terms])
+        weights = np.array([term.weight for term in clause.terms], np.float32)
+        rows, shares = heights[wanted], weights[wanted]
+        if clause.together:  # the two last ones, in the same second
+            both = np.isfinite(rows[-2:]).all(axis=0)
+            pair = np.where(both, -log_sum(-np.where(both, rows[-2:], np.float32(0)), axis=0), np.float32(-np.inf))
+            rows, shares = np.concatenate([rows[:-2], pair[None]]), np.append(shares[:-2], np.float32(1))
+        mean = (rows * (shares / shares.sum())[:, None]).sum(axis=0)
+        penalty = (weights[~wanted, None] * self._softly(heights[~wanted])).sum(axis=0)
+        return np.where(np.isfinite(mean), mean - penalty, np.float32(-np.inf)).astype(np.float32)
+
+    def _softly(self, heights: Floats) -> Floats:
+        """log(1 + e^x) of how far each lies above what chance answers best; nothing where nothing is known."""
+        above = np.where(np.isfinite(heights), heights - self._chance, np.float32(-np.inf))
+        softly: Floats = np.logaddexp(np.float32(0), above)
+        return softly
+
+    def _told(self, placed: Placed, curves: Sequence[Curve], terms: Sequence[Curve], rows: Ids, spans: Times) -> Found:
+        """An answer from the cells of its steps; `curves` are those of clauses, `terms` those of terms."""
+        edges = curves[0].edges
+        middles = [float(edges[cell : cell + 2].mean()) for cell in placed.cells]
+        peaks = [(float(edges[cell]), float(edges[cell + 1])) for cell in placed.cells]
+        at = [_row(spans, middle) for middle in middles]
+        parts = tuple(_parts(curves, peaks))
+        heights: list[float] = []
+        evidence: list[Evidence] = []
+        start = 0
+        for clause, row, part, cell in zip(self._sentence.clauses, at, parts, placed.cells, strict=True):
+            there: list[float] = []
+            for place in range(start, start + len(clause.terms)):
+                if self._terms[place].unwanted:
+                    there.append(terms[place].highest(part.start, part.end))
+                else:  # the whole segment knows more than its best second
+                    there.append(max(float(self._scored[place].fused[rows[row]]), float(terms[place].heights[cell])))
+                    evidence += self._reasons(place, int(rows[row]), part)
+            heights.append(float(self._mixed(clause, np.array(there, np.float32)[:, None])[0]))
+            start += len(clause.terms)
+        span = TimeSpan(min(part.start for part in parts), max(part.end for part in parts))
+        total = sum(one.share for one in evidence) or 1.0
+        shared = tuple(replace(one, share=one.share / total) for one in evidence)
+        media = int(self._scored[0].table.media[rows[0]])
+        several = parts if len(parts) > 1 else ()
+        return Found(media, span, Placed(placed.cells, tuple(heights)).score, several, shared)
+
+    def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:
+        witness = self._witnesses[place]
+        stretch = witness.stretch(row)
+        if stretch is None:
+            return []
+        told = witness.evidence(Stretch(row, part, stretch.score, stretch.tokens, stretch.hits))
+        return [replace(one, asked=str(replace(self._terms[place], weight=1.0))) for one in told]
+
+
+def _row(spans: Times, second: float) -> int:
+    """The segment `(S, 2)` that holds a second, or the nearest one."""
+    inside = np.flatnonzero((spans[:, 0] <= second) & (second < spans[:, 1]))
+    if len(inside):
+        return int(inside[0])
+    return int(np.argmin(np.abs(spans.mean(axis=1) - second)))
+
+
+def _parts(curves: Sequence[Curve], peaks: Sequence[tuple[float, float]]) -> Iterator[TimeSpan]:
+    """The stretch of each step around its peak; none reaches over the peak of a neighbour that is another time."""
+    for place, (curve, (start, end)) in enumerate(zip(curves, peaks, strict=True)):
+        first, last = curve.around(start, end, DROP) or (start, end)
+        for before in peaks[:place]:
+            first = max(first, before[1]) if before[1] <= start else first
+        for behind in peaks[place + 1 :]:
+            last = min(last, behind[0]) if behind[0] >= end else last
+        yield TimeSpan(first, last)
+
+
+def _exact(one: Scored, library: Snapshot, term: Term, words: WordQuery) -> Scored:
+    """Where the words are to be there, word for word, a segment without them is no answer."""
+    if not term.exact:
+        return one
+    lines = library.lines(one.table.segments)
+    there = np.array(
+        [
+            any(line.modality is term.modality and matched(words, line.text, line.modality) for line in each)
+            for each in lines
+        ],
+        bool,
+    )
+    blind = {space: Seen(seen.tokens, np.full_like(seen.heights, -np.inf)) for space, seen in one.seen.items()}
+    scores = np.where(there, one.scores, np.float32(-np.inf))
+    return replace(one, fused=np.where(there, one.fused, np.float32(-np.inf)), scores=scores, seen=blind)
