@@ -25,6 +25,7 @@ def search(answer: Answer, by: str) -> Document:
         "misses": [moment(found) for found in answer.misses],
         "false_alarms": round(answer.false_alarms, 6),
         "notes": list(answer.notes),
+        "understood": answer.understood,
     }
 
 
@@ -37,6 +38,7 @@ def moment(found: Moment) -> Document:
         "score": round(found.score, 6),
         "confidence": round(found.confidence, 6),
         "evidence": [evidence(piece) for piece in found.evidence],
+        "parts": [{"start_s": _time(span.start), "end_s": _time(span.end)} for span in found.parts],
     }
 
 
@@ -49,6 +51,7 @@ def evidence(piece: Evidence) -> Document:
         "spans": [{"start_s": _time(span.start), "end_s": _time(span.end)} for span in piece.spans],
         "labels": [{"name": label.name, "probability": round(label.probability, 6)} for label in piece.labels],
         "words": list(piece.words),
+        "asked": piece.asked,
     }
 
 

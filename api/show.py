@@ -32,7 +32,10 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> I
     still = moment.media.kind is MediaKind.IMAGE
     yield f"{rank:>2}  {paint.bold(near(moment.media.path))}  {'picture' if still else moment.span}  {how_sure}"
     yield paint.dim(f"    {moment.ref}  score {moment.score:.3f}")
-    for piece in sorted(moment.evidence, key=lambda piece: -piece.share):
+    if moment.parts:
+        yield f"    in steps: {', then '.join(map(str, moment.parts))}"
+    by_share = sorted(moment.evidence, key=lambda piece: -piece.share)
+    for piece in moment.evidence if moment.parts else by_share:
         why = _why(piece, lines, still, paint)
         yield f"    {PERCEIVED[piece.modality]:<7} {100 * piece.share:3.0f}%  {why}".rstrip()
 
@@ -46,6 +49,8 @@ def _why(piece: Evidence, lines: Sequence[Line], still: bool, paint: Paint) -> s
         parts.append(", ".join(f"{plain(short(label.name))} ({label.probability:.2f})" for label in shown))
     if piece.spans and not still:
         parts.append(f"at {piece.spans[0]}")
+    if piece.asked:
+        parts.append(paint.dim(f"for {plain(piece.asked)}"))
     return "  ".join(parts)
 
 

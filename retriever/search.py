@@ -154,7 +154,7 @@ def _answer(asked: Query, found: Sequence[Moment], tail: Tail, least: float) -> 
     ordered = sorted(found, key=_order)
     sure = tuple(moment for moment in ordered if moment.confidence >= least)
     misses = tuple(moment for moment in ordered if moment.confidence < least)
-    return Answer(asked.typed, sure, misses[:MISSES], tail.rate(least), asked.notes)
+    return Answer(asked.typed, sure, misses[:MISSES], tail.rate(least), asked.notes, asked.explained)
 
 
 def _check(by: str, limit: int, depth: int) -> None:

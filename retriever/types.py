@@ -470,6 +470,7 @@ class Answer:
     misses: tuple[Moment, ...] = ()  # best first, below the wanted confidence
     false_alarms: float = 1.0  # share of background queries that would have been answered too
     notes: tuple[str, ...] = ()  # for people: what was missing, what was widened
+    understood: str = ""  # the query with every rule spelled out: asked again, it means the same
 
     def __iter__(self) -> Iterator[Moment]:
         return iter(self.moments)

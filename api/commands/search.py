@@ -2,10 +2,15 @@
 
   reelseek search "a parrot" --library lib/
   reelseek search 'someone says "never do it for free"' --by video --duration '<60' --json
-  reelseek search "a red car" --report answer.html
+  reelseek search "a red car" --report answer.html --export found.csv --export found.edl
+  reelseek search "a dog barks, then a man laughs within 20s" --explain
+  reelseek search "a street without cars heard:music^2 -rain duration<60"
 
-Words in double quotes are also looked for word for word.  Filters may stand in the query as well: tag:holiday,
-longer:10, kind:sound.  The exit code is 3 if nothing is sure enough.
+Words in double quotes are also looked for word for word.  A query may have steps (A then B within 30s, A before B, A
+while B), terms that must not be there (without B, -B, NOT B), terms for one way of perceiving (seen:A heard:B
+written:C said:"word for word"), both(A, B) for what is seen and heard in the same second, weights (A^2), and filters
+(tag:holiday duration<60 kind:sound after:2026-01-31 in:collection): docs/queries.md has them all.  The exit code is 3
+if nothing is sure enough.
 """
 
 import argparse
@@ -13,23 +18,36 @@ import sys
 
 from api import exits
 from api.commands import _common
-from api.terminal import Paint, put, say
+from api.terminal import Paint, plain, put, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what happens in it")
+    parser.add_argument("--explain", action="store_true", help="also say how the query was understood")
     _common.settings_arguments(
         parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
     )
     _common.filter_arguments(parser)
     _common.models_arguments(parser, _common.MOVED)
     parser.add_argument("--report", metavar="FILE", help="also write the answer as one HTML page with pictures")
+    parser.add_argument(
+        "--export",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="also write the moments as .vtt, .srt (of the best moment's media), .csv, .edl or .json; again for more",
+    )
     _common.every_command(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from api import schemas, show
+    from pathlib import Path
 
+    from api import markers, schemas, show
+
+    exports = [Path(name) for name in args.export]
+    for file in exports:
+        markers.suffix_of(file)  # before the search
     chosen = _common.settings(args)
     with _common.library(chosen) as library:
         answer = library.search(
@@ -46,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
         report.write([answer], lines, args.report)
         say(f"report: {args.report}")
+    for file in exports:
+        for note in markers.write(answer, lines, file, chosen.by):
+            say(f"note: {plain(f'{file}: {note}')}")
+        say(f"export: {plain(str(file))}")
     if args.json:
         _common.put_json(schemas.search(answer, chosen.by))
     else:
@@ -53,4 +75,6 @@ def run(args: argparse.Namespace) -> int:
             put(line)
     for line in show.closing(answer, chosen.min_confidence):
         say(line)
+    if args.explain:
+        say(f"understood as: {plain(answer.understood)}")
     return exits.OK if answer.moments else exits.NOTHING

@@ -26,6 +26,8 @@ MEDIA_ENDINGS = frozenset(
         *("aac", "flac", "m4a", "mp3", "ogg", "opus", "wav"),
     )
 )
+CLIP_SECONDS = 2
+"""What QVHighlights calls a clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class Moments:
     text: str
     windows: tuple[tuple[float, float], ...]
     where: str
+    duration: float = 0.0  # seconds; 0 where nobody says
+    clips: tuple[int, ...] = ()  # those that people judged, two seconds each, from 0
+    saliency: tuple[tuple[float, ...], ...] = ()  # of each of these clips what several people gave it, 0 to 4
 
 
 def stem(name: str) -> str:
@@ -309,7 +314,30 @@ def highlights(folder: Path, options: Options) -> Iterator[Moments]:
         windows = tuple(_window(window, where) for window in _list(one, "relevant_windows", where))
         if not windows or "qid" not in one:
             raise BenchmarkError(f"{where}: no {'relevant_windows' if 'qid' in one else 'qid'}; it wants one")
-        yield Moments(str(one["qid"]), _field(one, "vid", where), _field(one, "query", where), windows, where)
+        name, media, text = str(one["qid"]), _field(one, "vid", where), _field(one, "query", where)
+        yield Moments(name, media, text, windows, where, *_saliency(one, where))
+
+
+def _saliency(one: Mapping[str, Any], where: str) -> tuple[float, tuple[int, ...], tuple[tuple[float, ...], ...]]:
+    """How long the media is, which of its clips were judged, and how."""
+    duration = one.get("duration", 0.0)
+    if not isinstance(duration, (int, float)) or isinstance(duration, bool) or not 0 <= duration < np.inf:
+        raise BenchmarkError(f"{where}: 'duration' is {duration!r}; it wants seconds")
+    if "saliency_scores" not in one:
+        return float(duration), (), ()
+    clips, given = _list(one, "relevant_clip_ids", where), _list(one, "saliency_scores", where)
+    try:
+        scores = tuple(tuple(float(score) for score in each) for each in given)
+    except (TypeError, ValueError) as error:
+        raise BenchmarkError(f"{where}: 'saliency_scores' wants a list of scores for each clip") from error
+    sizes = {len(each) for each in scores}
+    if len(scores) != len(clips) or len(sizes) > 1 or 0 in sizes:
+        raise BenchmarkError(f"{where}: {len(clips)} clips and {len(scores)} scores; it wants as many, of one length")
+    most = int(duration / CLIP_SECONDS)
+    wrong = [clip for clip in clips if type(clip) is not int or not 0 <= clip < most]
+    if wrong:
+        raise BenchmarkError(f"{where}: clip {wrong[0]!r} is none of the {most} that a media of {duration:g} s has")
+    return float(duration), tuple(clips), scores
 
 
 FORMATS: Mapping[str, Callable[[Path, Options], Iterator[Caption]]] = {

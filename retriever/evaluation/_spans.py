@@ -1,10 +1,11 @@
 """How well spans in time fit those that people marked (moment_detr: Lei et al. 2021; written from its description).
 
 judged = judge(truth, predictions)      # {id: [(start, end, score), …]}
+judged.summary(), by_length(truth, predictions)
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ DEPTHS = (1, 5)
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 KEPT = 10
 """Answers of a question that precision looks at, the best ones."""
+LENGTHS: Mapping[str, tuple[float, float]] = {"short": (0, 10), "middle": (10, 30), "long": (30, np.inf)}
+"""Seconds of a moment: longer than the first, and no longer than the second.  QVHighlights has none above 150."""
 Window = tuple[float, float, float]  # start, end, score
 
 
@@ -34,7 +37,15 @@ class Judged:
             for depth, best in zip(DEPTHS, self.best.T, strict=True)
             for overlap in OVERLAPS
         }
-        return {**found, "mIoU": interval(self.best[:, 0]), "mAP": interval(self.precision.mean(axis=1))}
+        precision = {
+            f"mAP@{threshold}": interval(self.precision[:, THRESHOLDS.index(threshold)]) for threshold in (0.5, 0.75)
+        }
+        return {
+            **found,
+            "mIoU": interval(self.best[:, 0]),
+            "mAP": interval(self.precision.mean(axis=1)),
+            **precision,
+        }
 
 
 def judge(truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]]) -> Judged:
@@ -52,6 +63,25 @@ def judge(truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]])
         best.append([float(overlap[:depth].max(initial=0.0)) for depth in DEPTHS])
         precision.append([average_precision(overlap, threshold) for threshold in THRESHOLDS])
     return Judged(np.array(best), np.array(precision))
+
+
+def by_length(
+    truth: Sequence[Moments], predictions: Mapping[str, Sequence[Window]]
+) -> dict[str, tuple[int, dict[str, Estimate]]]:
+    """Of each length of moments how many questions have one, and the measures over these, held against the windows of
+    that length alone, as the published evaluation does."""
+    found = {}
+    for name, (above, most) in LENGTHS.items():
+        kept = [
+            replace(one, windows=windows)
+            for one in truth
+            if (windows := tuple(each for each in one.windows if above < each[1] - each[0] <= most))
+        ]
+        if kept:
+            asked = {one.id for one in kept}
+            own = {name: windows for name, windows in predictions.items() if name in asked}
+            found[name] = len(kept), judge(kept, own).summary()
+    return found
 
 
 def overlaps(answers: Sequence[Window], windows: Sequence[tuple[float, float]]) -> Numbers:
@@ -90,7 +120,8 @@ def read_predictions(path: Path) -> dict[str, list[Window]]:
         one = record(line, where)
         try:
             name = str(one["qid"])
-            windows = [(float(start), float(end), float(score)) for start, end, score in one["pred_relevant_windows"]]
+            given = one.get("pred_relevant_windows", [] if "pred_saliency_scores" in one else None)
+            windows = [(float(start), float(end), float(score)) for start, end, score in given]
         except (ValueError, TypeError, KeyError) as error:
             wanted = '{"qid": …, "pred_relevant_windows": [[start, end, score], …]}'
             raise BenchmarkError(f"{where}: {line[:60]!r}; it wants {wanted}") from error

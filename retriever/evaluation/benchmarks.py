@@ -9,7 +9,7 @@ A manifest is a TOML file, and its name is the benchmark's: a new benchmark is o
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from retriever.errors import BenchmarkError
-from retriever.evaluation import _formats
+from retriever.evaluation import _formats, _temporal
 from retriever.evaluation._formats import Moments
+from retriever.evaluation._temporal import Item
 from retriever.evaluation.measures import Truth
 
-TASKS = ("retrieval", "moments")
+TASKS = ("retrieval", "moments", "temporal")
 MADE = "toy"
 """The format of the benchmark that is made on the spot."""
 
@@ -50,6 +51,7 @@ class Manifest:
     splits: Mapping[str, Split]
     stems: tuple[str, ...]  # how a media's file may be called: {name}, {base} is the name before its last "_"
     published: tuple[Mapping[str, Any], ...]
+    modes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # aspects whose means are meant together
 
     def split(self, name: str = "") -> Split:
         """
@@ -98,12 +100,17 @@ def parse(name: str, text: str) -> Manifest:
             splits,
             tuple(whole.get("stems", ("{name}",))),
             tuple(whole["published"]),
+            whole.get("modes", {}),
         )
     except tomllib.TOMLDecodeError as error:
         raise BenchmarkError(f"the manifest {name}.toml is no TOML: {error}") from error
     except KeyError as error:
         raise BenchmarkError(f"the manifest {name}.toml has no {error.args[0]!r}") from error
-    known = {"retrieval": {*_formats.FORMATS, MADE}, "moments": set(_formats.MOMENT_FORMATS)}.get(manifest.task)
+    known = {
+        "retrieval": {*_formats.FORMATS, MADE},
+        "moments": set(_formats.MOMENT_FORMATS),
+        "temporal": set(_temporal.FORMATS),
+    }.get(manifest.task)
     if known is None:
         raise BenchmarkError(f"the manifest {name}.toml has the task {manifest.task!r}; it wants {' or '.join(TASKS)}")
     for split in splits.values():
@@ -155,7 +162,7 @@ def read(manifest: Manifest, split: str, folder: Path) -> Task:
     chosen = manifest.split(split)
     read_captions = _formats.FORMATS.get(chosen.options["format"])
     if read_captions is None:
-        raise BenchmarkError(f"{manifest.name} asks for moments, not for media: reelseek eval moments")
+        raise BenchmarkError(f"{manifest.name} asks for no media: reelseek eval {manifest.task}")
     told = list(read_captions(folder, chosen.options))
     if not told:
         raise BenchmarkError(f"{_source(folder, chosen)} has no captions of {chosen.name}; is this the right file?")
@@ -190,14 +197,49 @@ def read_moments(manifest: Manifest, split: str, folder: Path) -> tuple[list[Mom
     """
     chosen = manifest.split(split)
     if chosen.options["format"] not in _formats.MOMENT_FORMATS:
-        raise BenchmarkError(f"{manifest.name} asks for media, not for moments: reelseek eval retrieval")
+        raise BenchmarkError(f"{manifest.name} asks for no moments: reelseek eval {manifest.task}")
     found = list(_formats.MOMENT_FORMATS[chosen.options["format"]](folder, chosen.options))
     if not found:
         raise BenchmarkError(f"{_source(folder, chosen)} has no questions of {chosen.name}; is this the right file?")
+    _once(found)
+    return found, differences(manifest, chosen, len(found), len({one.media for one in found}))
+
+
+def read_truth(file: Path) -> list[Moments]:
+    """Questions with their spans from any file in the form of QVHighlights.
+
+    Raises:
+        BenchmarkError: as `read`.
+    """
+    if not file.is_file():
+        raise BenchmarkError(f"{file} is no file")
+    found = list(_formats.highlights(file.parent, {"file": file.name}))
+    if not found:
+        raise BenchmarkError(f"{file} has no questions; it wants lines of {{qid, query, vid, duration, …}}")
+    _once(found)
+    return found
+
+
+def _once(questions: Sequence[Moments] | Sequence[Item]) -> None:
     asked_at: dict[str, str] = {}
-    for one in found:
+    for one in questions:
         if asked_at.setdefault(one.id, one.where) != one.where:
             raise BenchmarkError(f"{one.where}: question {one.id} is there already ({asked_at[one.id]})")
+
+
+def read_items(manifest: Manifest, split: str, folder: Path) -> tuple[list[Item], tuple[str, ...]]:
+    """The questions of a split that asks for one of several sentences, and notes on counts.
+
+    Raises:
+        BenchmarkError: as `read`.
+    """
+    chosen = manifest.split(split)
+    if chosen.options["format"] not in _temporal.FORMATS:
+        raise BenchmarkError(f"{manifest.name} asks no sentence against another: reelseek eval {manifest.task}")
+    found = list(_temporal.FORMATS[chosen.options["format"]](folder, chosen.options))
+    if not found:
+        raise BenchmarkError(f"{_source(folder, chosen)} has no questions of {chosen.name}; is this the right file?")
+    _once(found)
     return found, differences(manifest, chosen, len(found), len({one.media for one in found}))
 
 
