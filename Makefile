@@ -18,7 +18,7 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(PIP) install -q -e '.[test]'
 	touch $@
 
-## Install, index real clips and sounds, ask five questions, write demo/report.html.
+## Install, index real clips and sounds, ask eight questions, write demo/report.html.
 demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo/demo.py
 

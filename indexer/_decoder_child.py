@@ -13,7 +13,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -170,8 +170,9 @@ def _listen(commands: BinaryIO, inbox: "SimpleQueue[Page]", folder: Path) -> Non
     for line in commands:
         inbox.put(json.loads(line))
     shutil.rmtree(folder, ignore_errors=True)
-    for half in HALVES:
-        half.unlink(missing_ok=True)
+    for half in list(HALVES):
+        with suppress(OSError):
+            half.unlink()
     os._exit(0)  # the main thread may be deep in a decoder
 
 

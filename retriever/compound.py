@@ -20,7 +20,7 @@ from retriever.grammar import Clause, Sentence, Term
 from retriever.moments import Curve
 from retriever.ports import Snapshot
 from retriever.scoring import Scored, Scorer, Seen
-from retriever.steps import Placed, joined, steps
+from retriever.steps import Step, joined, score, steps
 from retriever.types import (
     Evidence,
     Filter,
@@ -156,14 +156,13 @@ class _Views:
         rows = np.arange(begin, end)
         curves = joined([witness.curve(begin, end) for witness in self._witnesses])
         clauses = list(self._clauses(curves))
-        spans = self._scored[0].table.spans[rows]
         taken: list[TimeSpan] = []
         for _ in range(most):
             left = [curve.without(taken) for curve in clauses]
             placed = steps(left, self._sentence.links)
             if placed is None:
                 return
-            found = self._told(placed, left, curves, rows, spans)
+            found = self._told(placed, left, curves, rows)
             yield found
             taken.append(found.span)
 
@@ -195,34 +194,41 @@ class _Views:
         softly: Floats = np.logaddexp(np.float32(0), above)
         return softly
 
-    def _told(self, placed: Placed, curves: Sequence[Curve], terms: Sequence[Curve], rows: Ids, spans: Times) -> Found:
-        """An answer from the cells of its steps; `curves` are those of clauses, `terms` those of terms."""
-        edges = curves[0].edges
-        middles = [float(edges[cell : cell + 2].mean()) for cell in placed.cells]
-        peaks = [(float(edges[cell]), float(edges[cell + 1])) for cell in placed.cells]
-        at = [_row(spans, middle) for middle in middles]
-        parts = tuple(_parts(curves, peaks))
+    def _told(self, placed: Sequence[Step], curves: Sequence[Curve], terms: Sequence[Curve], rows: Ids) -> Found:
+        """An answer from its steps; `curves` are those of clauses, `terms` those of terms."""
+        spans = self._scored[0].table.spans[rows]
+        parts = tuple(_parts(curves, placed))
         heights: list[float] = []
         evidence: list[Evidence] = []
         start = 0
-        for clause, row, part, cell in zip(self._sentence.clauses, at, parts, placed.cells, strict=True):
-            there: list[float] = []
-            for place in range(start, start + len(clause.terms)):
-                if self._terms[place].unwanted:
-                    there.append(terms[place].highest(part.start, part.end))
-                else:  # the whole segment knows more than its best second
-                    there.append(max(float(self._scored[place].fused[rows[row]]), float(terms[place].heights[cell])))
-                    evidence += self._reasons(place, int(rows[row]), part)
-            heights.append(float(self._mixed(clause, np.array(there, np.float32)[:, None])[0]))
+        for clause, step, part in zip(self._sentence.clauses, placed, parts, strict=True):
+            row = int(rows[_row(spans, (step.start + step.end) / 2)])
+            places = range(start, start + len(clause.terms))
             start += len(clause.terms)
+            evidence += [one for place in places for one in self._reasons(place, row, part)]
+            heights.append(step.height if len(parts) > 1 else self._whole(clause, places, row, step, part, terms))
         span = TimeSpan(min(part.start for part in parts), max(part.end for part in parts))
         total = sum(one.share for one in evidence) or 1.0
         shared = tuple(replace(one, share=one.share / total) for one in evidence)
         media = int(self._scored[0].table.media[rows[0]])
-        several = parts if len(parts) > 1 else ()
-        return Found(media, span, Placed(placed.cells, tuple(heights)).score, several, shared)
+        return Found(media, span, score(heights), parts if len(parts) > 1 else (), shared)
+
+    def _whole(
+        self, clause: Clause, places: Sequence[int], row: int, step: Step, part: TimeSpan, terms: Sequence[Curve]
+    ) -> float:
+        """A query of one step has its whole segment to show for what it wants, as a plain one has; what must not be
+        there counts where it is."""
+        there = [
+            terms[place].highest(part.start, part.end)
+            if self._terms[place].unwanted
+            else max(float(self._scored[place].fused[row]), terms[place].highest(step.start, step.end))
+            for place in places
+        ]
+        return float(self._mixed(clause, np.array(there, np.float32)[:, None])[0])
 
     def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:
+        if self._terms[place].unwanted:
+            return []
         witness = self._witnesses[place]
         stretch = witness.stretch(row)
         if stretch is None:
@@ -239,14 +245,14 @@ def _row(spans: Times, second: float) -> int:
     return int(np.argmin(np.abs(spans.mean(axis=1) - second)))
 
 
-def _parts(curves: Sequence[Curve], peaks: Sequence[tuple[float, float]]) -> Iterator[TimeSpan]:
-    """The stretch of each step around its peak; none reaches over the peak of a neighbour that is another time."""
-    for place, (curve, (start, end)) in enumerate(zip(curves, peaks, strict=True)):
-        first, last = curve.around(start, end, DROP) or (start, end)
-        for before in peaks[:place]:
-            first = max(first, before[1]) if before[1] <= start else first
-        for behind in peaks[place + 1 :]:
-            last = min(last, behind[0]) if behind[0] >= end else last
+def _parts(curves: Sequence[Curve], placed: Sequence[Step]) -> Iterator[TimeSpan]:
+    """The stretch of each step around its peak; none reaches into a neighbour that is another time."""
+    for place, (curve, step) in enumerate(zip(curves, placed, strict=True)):
+        first, last = curve.around(step.start, step.end, DROP) or (step.start, step.end)
+        for before in placed[:place]:
+            first = max(first, before.end) if before.end <= step.start else first
+        for behind in placed[place + 1 :]:
+            last = min(last, behind.start) if behind.start >= step.end else last
         yield TimeSpan(first, last)
 
 

@@ -1,10 +1,14 @@
 """Steps in time: where each of several curves peaks, in the order that was asked for.
 
-    steps([dog, laughter], [Link(Relation.THEN, within=20.0)])     # the cells of both peaks, or None
+    steps([dog, laughter], [Link(Relation.THEN, within=20.0)])     # a stretch of each curve, or None
 
-Pure arithmetic over curves on common edges.  A cell of time costs a step exp(-height): high peaks are cheap, and one
-bad step cannot be paid for by another that is good, so every step has to peak.  Of all ways to place the steps, in
-order and within their limits, the cheapest is found by dynamic programming, step by step, in time linear in the cells.
+Pure arithmetic over curves.  A step stands on a *run*, a stretch over which its curve has one height: what one token
+says.  It costs exp(-height), so high runs are cheap, and one bad step cannot be paid for by another that is good: every
+step has to peak.  Of all ways to place the steps, in order and within their limits, the cheapest is found by dynamic
+programming, step by step, in time linear in the runs.
+
+Two runs are one after the other if their middles are at least half of their mean length apart: so one long spoken line
+cannot be both steps, and windows of sound that overlap by half can.
 """
 
 from collections import deque
@@ -18,23 +22,50 @@ from retriever.grammar import Link, Relation
 from retriever.moments import Curve
 from retriever.types import Floats, Times
 
-Cells = NDArray[np.int64]
+Places = NDArray[np.int64]
 
 LOWEST = -60.0
 """Below this a height is as good as none: exp(60) of them would still be a number."""
+INSTANT = 1e-9
+"""Seconds that rounding may take."""
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Where the steps are: a cell each."""
+class Step:
+    """Where a step stands."""
 
-    cells: tuple[int, ...]
-    heights: tuple[float, ...]
+    start: float
+    end: float
+    height: float
 
-    @property
-    def score(self) -> float:
-        """-log Σ exp(-height): a little below the lowest of them."""
-        return -float(np.log(np.exp(-np.array(self.heights, np.float64)).sum()))
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A curve as stretches of one height, in order of time; where nothing is known there is none."""
+
+    starts: Times  # (R,)
+    ends: Times  # (R,)
+    heights: Floats  # (R,)
+
+    @classmethod
+    def of(cls, curve: Curve) -> "Runs":
+        if not len(curve.heights):
+            return cls(np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
+        first = np.concatenate([[0], np.flatnonzero(curve.heights[1:] != curve.heights[:-1]) + 1])
+        last = np.append(first[1:], len(curve.heights))
+        known = np.isfinite(curve.heights[first])
+        return cls(curve.edges[first[known]], curve.edges[last[known]], curve.heights[first[known]])
+
+    def __len__(self) -> int:
+        return len(self.heights)
+
+    def step(self, at: int) -> Step:
+        return Step(float(self.starts[at]), float(self.ends[at]), float(self.heights[at]))
+
+
+def score(heights: Sequence[float]) -> float:
+    """-log Σ exp(-height): a little below the lowest of them."""
+    return -float(np.log(np.exp(-np.maximum(np.array(heights, np.float64), LOWEST)).sum()))
 
 
 def joined(curves: Sequence[Curve]) -> list[Curve]:
@@ -51,40 +82,57 @@ def _at(curve: Curve, edges: Times) -> Floats:
     return np.where(inside, curve.heights[np.clip(place, 0, len(curve.heights) - 1)], np.float32(-np.inf))
 
 
-def steps(curves: Sequence[Curve], links: Sequence[Link]) -> Placed | None:
-    """The best cells for these steps, on common edges; None where no order of cells fits that all of them know."""
-    edges = curves[0].edges
-    if not len(curves[0].heights):
+def steps(curves: Sequence[Curve], links: Sequence[Link]) -> tuple[Step, ...] | None:
+    """The best stretches for these steps; None where no order of stretches fits that all of them know."""
+    runs = [Runs.of(curve) for curve in curves]
+    total = _costs(runs[0])
+    came: list[Places] = []
+    for before, behind, link in zip(runs[:-1], runs[1:], links, strict=True):
+        best = _cheapest(total, *_allowed(before, behind, link))
+        came.append(best)
+        reached = np.where(best >= 0, np.append(total, np.inf)[best], np.inf)
+        total = reached + _costs(behind)
+    if not len(total) or not np.isfinite(total).any():
         return None
-    costs = [np.exp(-np.maximum(curve.heights.astype(np.float64), LOWEST)) for curve in curves]
-    costs = [np.where(np.isfinite(curve.heights), cost, np.inf) for curve, cost in zip(curves, costs, strict=True)]
-    total, came = costs[0], []
-    for cost, link in zip(costs[1:], links, strict=True):
-        before = np.arange(len(cost)) if link.relation is Relation.WHILE else _before(total, edges, link.within)
-        came.append(before)
-        total = np.where(before >= 0, total[before], np.inf) + cost
-    last = int(np.argmin(total))
-    if not np.isfinite(total[last]):
-        return None
-    cells = [last]
-    for before in reversed(came):
-        cells.append(int(before[cells[-1]]))
-    cells.reverse()
-    return Placed(tuple(cells), tuple(float(curve.heights[at]) for curve, at in zip(curves, cells, strict=True)))
+    places = [int(np.argmin(total))]
+    for best in reversed(came):
+        places.append(int(best[places[-1]]))
+    return tuple(own.step(at) for own, at in zip(runs, reversed(places), strict=True))
 
 
-def _before(total: Floats, edges: Times, within: float) -> Cells:
-    """For each cell the cheapest one that ends before it begins, at most `within` seconds before; -1 for none."""
-    best = np.full(len(total), -1, np.int64)
-    waiting: deque[int] = deque()  # cells that may still be the cheapest, cheapest first, each dearer than the last
-    for cell in range(1, len(total)):
-        arrived = cell - 1
-        if np.isfinite(total[arrived]):
-            while waiting and total[waiting[-1]] >= total[arrived]:
-                waiting.pop()
-            waiting.append(arrived)
-        while waiting and edges[cell] - edges[waiting[0] + 1] > within:
+def _costs(runs: Runs) -> NDArray[np.float64]:
+    costs: NDArray[np.float64] = np.exp(-np.maximum(runs.heights.astype(np.float64), LOWEST))
+    return costs
+
+
+def _allowed(before: Runs, behind: Runs, link: Link) -> tuple[Places, Places]:
+    """For each run of the second step which runs of the first may go before it: `[low, high)`, both rising."""
+    if link.relation is Relation.WHILE:
+        low = np.searchsorted(before.ends, behind.starts + INSTANT, side="right")
+        high = np.searchsorted(before.starts, behind.ends - INSTANT, side="left")
+        return low, np.maximum(low, high)
+    quarter = (before.ends - before.starts) / 4
+    done = (before.starts + before.ends) / 2 + quarter
+    begun = (behind.starts + behind.ends) / 2 - (behind.ends - behind.starts) / 4
+    high = np.searchsorted(done, begun + INSTANT, side="right")
+    low = np.searchsorted(before.ends, behind.starts - link.within - INSTANT, side="left")
+    return np.minimum(low, high), high
+
+
+def _cheapest(total: NDArray[np.float64], low: Places, high: Places) -> Places:
+    """The cheapest of `total[low[i]:high[i]]` for each i; -1 for none."""
+    best = np.full(len(low), -1, np.int64)
+    waiting: deque[int] = deque()  # that may still be the cheapest: each is dearer than the one before it, and later
+    arrived = 0
+    for place, (least, most) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        while arrived < most:
+            if np.isfinite(total[arrived]):
+                while waiting and total[waiting[-1]] >= total[arrived]:
+                    waiting.pop()
+                waiting.append(arrived)
+            arrived += 1
+        while waiting and waiting[0] < least:
             waiting.popleft()
         if waiting:
-            best[cell] = waiting[0]
+            best[place] = waiting[0]
     return best

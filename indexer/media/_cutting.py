@@ -5,6 +5,7 @@ Runs in a decoder child.  Both ways yield the second that they have come to, now
 
 import errno
 import io
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ TELL = 2.0
 """Seconds after which the other side hears how far it is."""
 TICK = Fraction(1, 90_000)
 """The clock of pictures that are encoded anew: films and broadcasts of all kinds have whole numbers of these."""
+EARLIER = 1.0
+"""Seconds before a keyframe from which packets are read: the sound that goes with it may lie in front of it."""
 STRAGGLE = 10.0
 """Seconds by which one stream may lie behind another in a file."""
 _INDEXED = frozenset({"mov", "mp4", "matroska", "webm"})
@@ -46,6 +49,8 @@ _INDEXED = frozenset({"mov", "mp4", "matroska", "webm"})
 are read from their start, which costs reading and no decoding."""
 _TOLD = frozenset({"language", "title"})
 """What is told of a stream and stays true of a part of it."""
+_SIGNED = b"\x06\x05"
+"""How a unit begins that has user data: kind 6 of a unit, kind 5 of a message (ISO/IEC 14496-10, 7.3.1 and annex D)."""
 _SHAPED = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 """Codecs that say themselves how wide a pixel is."""
 _CODECS = {  # of an encoder: what it writes, its options, bits a second a channel
@@ -160,10 +165,44 @@ class _Line:
         return round((self._shift - seconds) / float(self.tick))
 
 
+def _signature(path: Path, stream: VideoStream) -> bytes:
+    """What an encoder says of itself in the first packet of an H.264 stream, as it stands there; empty where it says
+    nothing.  Decoders mend by it what old encoders did wrong, so a stream that begins later needs it as well."""
+    if _codec(stream) != "h264":
+        return b""
+    with _container.opened(path) as container:
+        first = container.streams[stream.index]
+        packet = next((one for one in _container.packets(container, first) if one.size), None)
+        data, extra = bytes(packet) if packet else b"", bytes(first.codec_context.extradata or b"")
+    return b"".join(unit for unit in _units(data, extra) if _is_signature(unit, extra))
+
+
+def _units(data: bytes, extra: bytes) -> Iterator[bytes]:
+    """The units of an H.264 packet, each with what stands before it: its length (`avcC`, ISO/IEC 14496-15, 5.3.3.1.2)
+    or a start code (ISO/IEC 14496-10, annex B)."""
+    if not extra.startswith(b"\x01"):
+        starts = [found.start() for found in re.finditer(rb"\x00?\x00\x00\x01", data)]
+        yield from (data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True))
+        return
+    at, size = 0, (extra[4] & 3) + 1
+    while at + size < len(data):
+        end = at + size + int.from_bytes(data[at : at + size], "big")
+        yield data[at:end]
+        at = end
+
+
+def _is_signature(unit: bytes, extra: bytes) -> bool:
+    """Whether it is a message to nobody in particular, as encoders sign with."""
+    size = (extra[4] & 3) + 1 if extra.startswith(b"\x01") else unit.find(b"\x01") + 1
+    return unit[size : size + 2] == _SIGNED
+
+
 class _Copy:
     """One stream on its way: where its packets go, and whether they do already."""
 
-    def __init__(self, line: _Line, track: Stream, begin: float, end: float, shown: bool, lead: bool) -> None:
+    def __init__(
+        self, line: _Line, track: Stream, begin: float, end: float, shown: bool, lead: bool, signature: bytes
+    ) -> None:
         self.line = line
         self.reached = -np.inf  # when what was read last is decoded
         self.first = np.inf  # when what was written first comes
@@ -174,6 +213,7 @@ class _Copy:
         self._shown = shown  # pictures: they begin with a keyframe
         self._begun = False
         self._lead = lead  # this one says when all begins
+        self._signature = signature  # goes in front of the first packet
         self._late: list[tuple[Packet[Any], float, float]] = []  # shown after the end, and perhaps leaned on
 
     def due(self, packet: "Packet[Any]") -> Iterator["Packet[Any]"]:
@@ -197,6 +237,8 @@ class _Copy:
 
     def _moved(self, packet: "Packet[Any]", time: float, gone: float) -> "Packet[Any]":
         shift = self.line.ticks(self._begin)
+        if self._signature and not self.count:
+            packet = _signed(packet, self._signature)
         if packet.pts is None:
             packet.pts = packet.dts
         packet.pts = None if packet.pts is None else packet.pts + shift
@@ -204,6 +246,17 @@ class _Copy:
         packet.stream = self._track
         self.first, self.last, self.count = min(self.first, time), max(self.last, gone), self.count + 1
         return packet
+
+
+def _signed(packet: "Packet[Any]", signature: bytes) -> "Packet[Any]":
+    """The same with an encoder's signature in front, if it has none."""
+    data = bytes(packet)
+    if signature in data:
+        return packet
+    made: Packet[Any] = Packet(signature + data)
+    made.pts, made.dts, made.duration, made.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    made.is_keyframe = packet.is_keyframe
+    return made
 
 
 def copied(path: Path, span: TimeSpan, form: Form, suffix: str, file: io.BufferedRandom) -> Work:
@@ -224,8 +277,8 @@ def copied(path: Path, span: TimeSpan, form: Form, suffix: str, file: io.Buffere
         for stream in container.streams:
             if stream not in chosen:
                 stream.discard = av.stream.Discard.all
-        if pictures is not None and lead:
-            _go(container, pictures, begin)
+        if pictures is not None and lead and begin > EARLIER:
+            _go(container, pictures, begin - EARLIER)
         elif pictures is None and sound is not None:
             begin = _first_sound(path, begin)
         with av.open(file, "w", format=form.name) as out:
@@ -234,16 +287,18 @@ def copied(path: Path, span: TimeSpan, form: Form, suffix: str, file: io.Buffere
                 track = _track(out, stream, suffix)
                 shown = isinstance(stream, VideoStream)
                 line = _Line(container, stream)
-                copies[stream.index] = _Copy(line, track, begin, span.end, shown, lead and stream is pictures)
+                signature = _signature(path, stream) if isinstance(stream, VideoStream) else b""
+                leads = lead and stream is pictures
+                copies[stream.index] = _Copy(line, track, begin, span.end, shown, leads, signature)
             _start(out, chosen, suffix)
             yield from _muxed(container, out, copies, chosen, span.end)
         kinds = tuple((stream.type, _codec(stream)) for stream in chosen if copies[stream.index].count)
-        main = copies[(pictures or chosen[0]).index]
+        last = max(copy.last for copy in copies.values())
     if not kinds:
         raise CannotDecode(f"{path} has nothing between {span}")
     if not form.skips:  # all begins when the first packet of sound does
         begin = min(begin, *(copy.first for copy in copies.values()))
-    return Written(TimeSpan(begin, max(main.last, begin + ROUNDING)), kinds, left_out)
+    return Written(TimeSpan(begin, max(last, begin + ROUNDING)), kinds, left_out)
 
 
 def _chosen(
@@ -434,7 +489,7 @@ class _Film:
         first = next(self._pictures)  # it raises where there is none
         self._pictures = chain([first], self._pictures)
         odd = first.turn != Turn() or first.converter.pixel_width != 1
-        self._upright = first.has_alpha or (odd and suffix == ".webm")
+        self._upright = first.has_alpha or first.frame.format.is_rgb or (odd and suffix == ".webm")
         width, height = first.size if self._upright else (first.frame.width, first.frame.height)
         even = 2 if form.pictures == "libx264" else 1
         _, options, _ = _CODECS[form.pictures]
@@ -459,8 +514,7 @@ class _Film:
             int(frame.color_primaries),
             int(frame.color_trc),
         )
-        narrowed = frame.format.is_rgb or frame.format.name.startswith("yuvj")
-        coder.color_range = 1 if narrowed else int(frame.color_range)
+        coder.color_range = int(frame.color_range)  # a change of layout leaves it as it is
         if first.turn != Turn():
             self.track.set_display_matrix(_matrix(frame))
 

@@ -11,7 +11,7 @@ scores more than its twin, and a tie is wrong.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ class Trials:
     media: Ids  # (T,) which media
     pairs: Ids  # (T,) which pair: its trials hang together, so intervals are by pair
     phrasings: NDArray[np.str_]  # (T,)
+    runs: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # (T,) which run; empty: there was one
 
     def __post_init__(self) -> None:
         sizes = {len(each) for each in (self.true, self.false, self.media, self.pairs, self.phrasings)}
@@ -151,7 +152,8 @@ class Trials:
 
     def only(self, kept: NDArray[np.bool_] | Ids) -> "Trials":
         """Those that are kept: a mask `(T,)`, or places."""
-        return Trials(self.true[kept], self.false[kept], self.media[kept], self.pairs[kept], self.phrasings[kept])
+        runs = self.runs[kept] if len(self.runs) else self.runs
+        return Trials(self.true[kept], self.false[kept], self.media[kept], self.pairs[kept], self.phrasings[kept], runs)
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -163,9 +165,10 @@ class Trials:
         return np.asarray(self.true == self.false)
 
     def joint(self) -> tuple[Ids, NDArray[np.bool_]]:
-        """Of each pair and phrasing with trials on two media or more: its pair, and whether all of them are right."""
+        """Of each pair, phrasing and run with trials on two media or more: its pair, and whether all are right."""
         _, phrasing = np.unique(self.phrasings, return_inverse=True)
-        keys, place = np.unique(np.stack([self.pairs, phrasing.reshape(-1)]), axis=1, return_inverse=True)
+        runs = self.runs if len(self.runs) else np.zeros(len(self), np.int64)
+        keys, place = np.unique(np.stack([self.pairs, phrasing.reshape(-1), runs]), axis=1, return_inverse=True)
         place = place.reshape(-1)
         all_right = np.ones(keys.shape[1], bool)
         np.logical_and.at(all_right, place, self.right)
@@ -224,9 +227,15 @@ def summary(trials: Trials) -> Told | None:
 
 
 def joined(several: Sequence[Trials]) -> Trials:
-    """All of them together: those of several shuffles, say."""
-    names = ("true", "false", "media", "pairs", "phrasings")
-    return Trials(*(np.concatenate([getattr(one, name) for one in several]) for name in names))
+    """Several runs over the same media, those of several shuffles, say."""
+    return Trials(
+        np.concatenate([one.true for one in several]),
+        np.concatenate([one.false for one in several]),
+        np.concatenate([one.media for one in several]),
+        np.concatenate([one.pairs for one in several]),
+        np.concatenate([one.phrasings for one in several]),
+        np.repeat(np.arange(len(several)), [len(one) for one in several]).astype(np.int64),
+    )
 
 
 def clustered(values: Numbers, groups: Ids) -> Estimate:
@@ -245,12 +254,11 @@ def clustered(values: Numbers, groups: Ids) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """Whether the two parts of each media are found on their own."""
+    """How the two parts of each media fare on their own: an order can only be told where both are found."""
 
-    first: NDArray[np.bool_]  # (M,) both parts name a media that holds them before any that does not
+    ranks: Numbers  # (M,) of the first media of the set that holds the part, of the part that fares worse; ties lost
     side: NDArray[np.bool_]  # (M,) both peak on their side of the join
 
-    @property
-    def kept(self) -> NDArray[np.bool_]:
-        """Media `(M,)` on which an order can be told at all."""
-        return np.asarray(self.first & self.side)
+    def kept(self, within: int) -> NDArray[np.bool_]:
+        """Media `(M,)` whose parts are both found among the first so many, and on the right side."""
+        return np.asarray((self.ranks <= within) & self.side)

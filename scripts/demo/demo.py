@@ -1,9 +1,9 @@
-"""The demo: real clips from two packages, indexed, five questions asked, a report written.
+"""The demo: real clips from two packages, indexed, eight questions asked, a report written.
 
     python scripts/demo/demo.py            # into demo/, which git ignores; again: quick, and without a network
 
 It calls the `reelseek` that anybody calls and prints what it prints.  The questions are in questions.txt, with the
-answer that each should get; the exit code is 0 if all five are right.
+answer that each should get; the exit code is 0 if all are right.
 """
 
 import shlex

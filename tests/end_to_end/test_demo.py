@@ -1,4 +1,4 @@
-"""The demo with its real weights: its five questions, fifteen paraphrases, and five more that have no answer."""
+"""The demo with its real weights: its eight questions, fifteen paraphrases, and five more that have no answer."""
 
 import importlib.util
 import subprocess
@@ -25,6 +25,7 @@ def _demo() -> ModuleType:
 
 demo = _demo()
 QUESTIONS = [(question.text, question.expected) for question in demo.questions()]
+KINDS = ["seen", "heard", "said", "written", "without", "in order", "not in that order", "not here"]
 PARAPHRASES = [
     tuple(part.strip() for part in line.split("|"))
     for line in (Path(__file__).with_name("paraphrases.txt")).read_text(encoding="utf-8").splitlines()
@@ -33,7 +34,7 @@ PARAPHRASES = [
 
 
 def test_there_is_a_question_of_each_kind():
-    assert [question.how for question in demo.questions()] == ["seen", "heard", "said", "written", "not here"]
+    assert [question.how for question in demo.questions()] == KINDS
     assert len([1 for _, expected in PARAPHRASES if expected != demo.NOTHING]) == 15
     assert len([1 for _, expected in PARAPHRASES if expected == demo.NOTHING]) == 5
     assert not {text for text, _ in QUESTIONS} & {text for text, _ in PARAPHRASES}

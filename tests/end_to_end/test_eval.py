@@ -311,10 +311,110 @@ def test_moments_are_judged(tmp_path, capsys):
     assert document["unanswered"] == 1
     found = {name: told["value"] for name, told in document["measures"].items()}
     recalls = {"R1@0.3": 0.5, "R1@0.5": 0.5, "R1@0.7": 0, "R5@0.3": 0.5, "R5@0.5": 0.5, "R5@0.7": 0}
-    assert found == {**recalls, "mIoU": 0.25, "mAP": pytest.approx(0.05)}
+    precision = {"mAP": pytest.approx(0.05), "mAP@0.5": 0.5, "mAP@0.75": 0}
+    assert found == {**recalls, "mIoU": 0.25, **precision}
+    assert document["highlights"] is None
+    assert [(one["length"], one["questions"]) for one in document["by_length"]] == [("short", 2)]
     code, out, _ = call(capsys, "moments", *words)
     assert code == exits.OK
     assert "Moment-DETR" in out
+
+
+TRUTH = (
+    {
+        "qid": 1,
+        "query": "a man opens a door",
+        "vid": "v1_0.0_20.0",
+        "duration": 20,
+        "relevant_windows": [[0, 8], [10, 14]],
+        "relevant_clip_ids": [0, 1],
+        "saliency_scores": [[4, 2, 2], [2, 3, 1]],
+    },
+    {
+        "qid": 2,
+        "query": "a dog sleeps",
+        "vid": "v2_0.0_20.0",
+        "duration": 20,
+        "relevant_windows": [[0, 20]],
+        "relevant_clip_ids": [9],
+        "saliency_scores": [[4, 4, 4]],
+    },
+)
+FOUND = (
+    {"qid": 1, "pred_relevant_windows": [[10, 14, 0.2], [0, 8, 0.9]], "pred_saliency_scores": [0.2, 0.9, *[0.1] * 8]},
+    {"qid": 2, "pred_relevant_windows": [[0, 12, 0.9]], "pred_saliency_scores": [0.9, *[0.1] * 7, 0.5, 0.8]},
+)
+
+
+def jsonl(path: Path, lines) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_moments_and_highlights_of_any_file(tmp_path, capsys):
+    truth, found = jsonl(tmp_path / "truth.jsonl", TRUTH), jsonl(tmp_path / "found.jsonl", FOUND)
+    document = printed(capsys, "moments", "--truth", truth, "--predictions", found)
+    told = {name: one["value"] for name, one in document["measures"].items()}
+    assert (told["R1@0.5"], told["R1@0.7"]) == (1, 0.5)  # 12 of 20 seconds is .6
+    assert told["mAP@0.5"] == 1
+    assert told["mAP"] == pytest.approx((1 + 3 / 10) / 2)  # .5, .55 and .6 of ten thresholds
+    short, middle = document["by_length"]
+    assert (short["length"], middle["length"]) == ("short", "middle")
+    assert (short["questions"], short["measures"]["mAP"]["value"]) == (1, 1)
+    assert (middle["questions"], middle["measures"]["R1@0.5"]["value"]) == (1, 1)
+    highlights = {name: {k: v["value"] for k, v in one.items()} for name, one in document["highlights"].items()}
+    # Question 1: the best clip is the second one, which nobody gave a 4.  Question 2: the first one, which is none.
+    assert highlights["Fair"]["HIT@1"] == 0.5
+    assert highlights["VeryGood"]["HIT@1"] == 0
+    # Fair of question 1: both, both, and for the third person the first alone, which comes second, as that of 2 does.
+    assert highlights["Fair"]["mAP"] == pytest.approx(((1 + 1 + 0.5) / 3 + 0.5) / 2, abs=1e-6)
+    # VeryGood of question 1: one person's first clip, which comes second; nobody else has any.
+    assert highlights["VeryGood"]["mAP"] == pytest.approx((0.5 / 3 + 0.5) / 2, abs=1e-6)
+    code, out, _ = call(capsys, "moments", "--truth", truth, "--predictions", found)
+    assert code == exits.OK
+    for shown in ("R1@0.7", "short", "middle", "HIT@1", "VeryGood"):
+        assert shown in out
+
+
+def test_scores_of_clips_alone_are_judged_as_well(tmp_path, capsys):
+    lines = [{key: value for key, value in one.items() if key != "pred_relevant_windows"} for one in FOUND[:1]]
+    truth, found = jsonl(tmp_path / "truth.jsonl", TRUTH), jsonl(tmp_path / "found.jsonl", lines)
+    document = printed(capsys, "moments", "--truth", truth, "--predictions", found)
+    assert document["unanswered"] == 1
+    assert document["measures"]["R1@0.5"]["value"] == 0
+    assert document["highlights"]["Fair"]["HIT@1"]["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("truth", "found", "complaint"),
+    [
+        ({"duration": -1}, {}, "'duration' is -1"),
+        ({"relevant_clip_ids": [0]}, {}, "1 clips and 2 scores"),
+        ({"relevant_clip_ids": [0, 10]}, {}, "clip 10 is none of the 10 that a media of 20 s has"),
+        ({"saliency_scores": [["a"], [1]]}, {}, "wants a list of scores"),
+        ({"saliency_scores": [[1, 2], [1]]}, {}, "of one length"),
+        ({}, {"pred_saliency_scores": ["x"]}, "wants a list of numbers"),
+        ({}, {"pred_saliency_scores": []}, "wants one number or more"),
+        ({}, {"pred_relevant_windows": [[1, 2]]}, "it wants"),
+        ({}, {"qid": 9}, "an answer to question '9'"),
+    ],
+)
+def test_moments_with_a_mistake(tmp_path, capsys, truth, found, complaint):
+    lines = jsonl(tmp_path / "truth.jsonl", [{**TRUTH[0], **truth}, TRUTH[1]])
+    answers = jsonl(tmp_path / "found.jsonl", [{**FOUND[0], **found}])
+    code, out, err = call(capsys, "moments", "--truth", lines, "--predictions", answers)
+    assert (code, out) == (exits.ERROR, "")
+    assert complaint in err
+
+
+def test_moments_want_a_truth(no_weights, tmp_path, capsys):
+    for words in ([], ["--benchmark", "qvhighlights"], ["--truth", "a", "--benchmark", "qvhighlights"]):
+        code, _, err = call(capsys, "moments", *words, "--predictions", "found.jsonl")
+        assert code == exits.USAGE
+        assert "wants either --truth FILE" in err
+    code, _, err = call(capsys, "moments", "--truth", tmp_path / "none", "--predictions", "found.jsonl")
+    assert code == exits.ERROR
+    assert "is no file" in err
 
 
 def test_the_list_has_every_benchmark(capsys):

@@ -15,6 +15,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
 EXAMPLES = re.findall(r"^reelseek (search .*)$", PAGE.read_text("utf-8"), re.MULTILINE)
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough here, and quicker."""
+    monkeypatch.setattr("retriever.calibrating.DRAWN", 16)
+
+
 @pytest.fixture
 def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """Films of two colours each, in both orders, and a tone."""
