@@ -17,7 +17,7 @@ from threading import Lock
 import numpy as np
 
 from retriever.calibration import Background, Chance, Scale, Tail, background
-from retriever.compound import Compound, terms_of
+from retriever.compound import Compound, Found, terms_of
 from retriever.derived import Arrays, kept
 from retriever.fusion import Gate
 from retriever.grammar import Clause, Sentence, Term
@@ -49,6 +49,15 @@ class Calibration:
     tail: Tail
     segments: int  # of the whole library
     rows: Mapping[str, Matrix]  # the background by query side, (B, D)
+
+    def step(self, found: Found) -> float:
+        """How sure the least sure step is: the chance that a sentence without an answer does no better in that media.
+        Where all others are there beyond doubt, a step that is not must not pass because chance finds few of them all;
+        1 where there is but one."""
+        if not found.parts:
+            return 1.0
+        share = found.segments / max(1, self.segments)
+        return float(self.tail.confidences(np.array(found.steps, np.float32), share).min())
 
     def part(self, library: Snapshot, where: Filter) -> float:
         """The share of the library that may answer."""

@@ -48,6 +48,8 @@ class Found:
     score: float
     parts: tuple[TimeSpan, ...]
     evidence: tuple[Evidence, ...]
+    steps: tuple[float, ...]  # how high each step is
+    segments: int  # that its media has, among which the steps were found
 
 
 def terms_of(sentence: Sentence) -> tuple[Term, ...]:
@@ -211,7 +213,8 @@ class _Views:
         total = sum(one.share for one in evidence) or 1.0
         shared = tuple(replace(one, share=one.share / total) for one in evidence)
         media = int(self._scored[0].table.media[rows[0]])
-        return Found(media, span, score(heights), parts if len(parts) > 1 else (), shared)
+        several = parts if len(parts) > 1 else ()
+        return Found(media, span, score(heights), several, shared, tuple(heights), len(rows))
 
     def _whole(
         self, clause: Clause, places: Sequence[int], row: int, step: Step, part: TimeSpan, terms: Sequence[Curve]

@@ -117,7 +117,9 @@ class Searcher:
         media = library.media_at(np.array([one.media for one in picked], np.int64))
         scores = np.array([one.score for one in picked], np.float32)
         told = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
-        found = [Moment(one, it.span, it.score, how, it.evidence, it.parts) for one, it, how in told]
+        found = [
+            Moment(one, it.span, it.score, min(how, known.step(it)), it.evidence, it.parts) for one, it, how in told
+        ]
         return _answer(asked, found, tail, least)
 
     def scores(

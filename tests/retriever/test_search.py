@@ -383,6 +383,127 @@ def test_old_states_are_forgotten(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("background-*.npz"))) == 1
 
 
+# ---------------------------------------------------------------------------------------------------- terms and steps
+
+
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough here, and quicker."""
+    monkeypatch.setattr(calibrating, "DRAWN", 24)
+
+
+@pytest.fixture(scope="module")
+def days() -> Searcher:
+    """The same scenes in several orders."""
+    return Searcher(
+        library(
+            (
+                *ZOO,
+                media("forth", seen=[(4, "sailing boat"), (4, "iron bridge"), (4, "snow hill")]),
+                media("back", seen=[(4, "snow hill"), (4, "iron bridge"), (4, "sailing boat")]),
+                media("long", seen=[(4, "sailing boat"), (30, "office desk"), (4, "snow hill")]),
+                media("loud", seen=[(6, "sailing boat")], heard=[(3, "silence"), (3, "ship horn")]),
+            )
+        ),
+        Words(),
+    )
+
+
+def test_steps_are_found_in_their_order(days: Searcher) -> None:
+    there, back = all_of(days, "sailing boat THEN snow hill"), all_of(days, "snow hill THEN sailing boat")
+    assert set(keys(there)[:2]) == {"forth", "long"}
+    assert keys(back)[0] == "back"
+    assert [part.start for part in there[0].parts] in ([0, 8], [0, 34])
+    assert there[0].span == TimeSpan(there[0].parts[0].start, there[0].parts[1].end)
+    assert there[0].score > there[2].score + 1
+
+
+def test_a_limit_between_steps(days: Searcher) -> None:
+    near = all_of(days, "sailing boat THEN snow hill WITHIN 10s")
+    assert keys(near)[0] == "forth"
+    assert near[0].score > near[1].score + 1
+
+
+def test_all_steps_have_to_be_there(days: Searcher) -> None:
+    """Two good ones do not make up for one that is nowhere."""
+    assert keys(days.search("sailing boat THEN iron bridge THEN snow hill"))[:1] == ["forth"]
+    answer = days.search("sailing boat THEN zebra crossing THEN snow hill")
+    assert not len(answer)
+
+
+def test_at_the_same_time_is_not_one_after_the_other(days: Searcher) -> None:
+    assert keys(days.search("sailing boat WHILE ship horn"))[:1] == ["loud"]
+    best = all_of(days, "both(sailing boat, ship horn)")[0]
+    assert best.media.key == "loud"
+    assert best.start_s >= 3
+    assert {piece.modality for piece in best.evidence} == {Modality.VISION, Modality.SOUND}
+
+
+def test_what_must_not_be_there_is_left_out(days: Searcher) -> None:
+    plain = all_of(days, "pan")
+    quiet = all_of(days, "pan -sizzling")
+    assert keys(plain)[0] == keys(quiet)[0] == "kitchen"
+    assert quiet[0].score < plain[0].score
+    seen = days.search("seen:pan -heard:sizzling", min_confidence=0)
+    assert seen[0].score < days.search("seen:pan", min_confidence=0)[0].score - 1
+
+
+def test_a_field_leaves_the_other_ways_aside(days: Searcher) -> None:
+    for query, modality in (("seen:pan", Modality.VISION), ("heard:pan", Modality.SOUND)):
+        best = all_of(days, query)[0]
+        assert best.media.key == "kitchen"
+        assert [piece.modality for piece in best.evidence] == [modality]
+    assert keys(days.search('said:"never do it"'))[:1] == ["talk"]
+    assert not all_of(days, 'said:"never it do"')
+    assert not all_of(days, 'written:"never do it"')
+
+
+def test_weights_say_what_counts(days: Searcher) -> None:
+    boats, desks = all_of(days, "boat^10 desk"), all_of(days, "boat desk^10")
+    assert "boat" in str(boats[0].evidence[0].labels) or "boat" in str(boats[0].evidence[1].labels)
+    assert boats[0].ref != desks[0].ref
+
+
+def test_filters_hold_for_steps_too(days: Searcher) -> None:
+    found = days.search("sailing boat THEN snow hill media:long", min_confidence=0)
+    assert set(keys(found)) == {"long"}
+    assert set(keys(days.search("sailing boat THEN snow hill tag:birds", min_confidence=0))) <= {"parrot"}
+
+
+def test_an_empty_library_has_no_steps() -> None:
+    for query in ("a boat THEN a hill", "seen:boat", "boat -hill"):
+        assert not Searcher(library(()), Words()).search(query, min_confidence=0)
+
+
+def test_queries_of_one_shape_are_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    whole = calibrating.Calibrator._by_chance
+
+    def counted(self: calibrating.Calibrator, *of: object) -> Matrix:
+        made.append(str(of[-1]))
+        return whole(self, *of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calibrating.Calibrator, "_by_chance", counted)
+    store = library()
+    for _ in range(2):  # the second reads what the first has kept
+        searcher = Searcher(store, Words(), cache=tmp_path / "derived")
+        for query in ("a THEN b", "c d THEN e WITHIN 5s -f", "g^2 THEN h", "seen:a", "seen:b -c", "heard:a"):
+            searcher.search(query)
+    assert len(made) == 3
+
+
+def test_chance_finds_an_order_as_often_as_it_is_said() -> None:
+    """Queries of steps put together of what has nothing to do with the library pass as rarely as plain ones."""
+    searcher = Searcher(library(), Words())
+    draw = np.random.default_rng(0)
+    words = [f"nothing{number}" for number in range(200)]
+    alarms = [
+        bool(len(searcher.search(f"{one} THEN {other}", min_confidence=0.9)))
+        for one, other in draw.choice(words, (60, 2))
+    ]
+    assert np.mean(alarms) < 0.3
+
+
 # -------------------------------------------------------------------------------------------------- several query sides
 
 
