@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from api.service import Library
 from indexer.events import Watch
 from retriever.errors import BenchmarkError
-from retriever.evaluation import _formats, _spans, _toy, _trec, benchmarks, measures, report
+from retriever.evaluation import _formats, _highlights, _spans, _toy, _trec, benchmarks, measures, report
+from retriever.evaluation._formats import Moments
 from retriever.evaluation.benchmarks import Manifest, Task
-from retriever.evaluation.measures import Ranked, Truth
+from retriever.evaluation.measures import Estimate, Ranked, Truth
 from retriever.evaluation.report import Document, Run
 from retriever.looking import Looking, Looks
 from retriever.ports import EncodeSentences, Store
@@ -323,14 +324,35 @@ def _from_run(path: Path, qrels: Path) -> report.Kept:
 def moments(manifest: Manifest, split: str, annotations: Path, predictions: Path) -> Document:
     """Spans that somebody predicts, against those of a benchmark."""
     truth, notes = benchmarks.read_moments(manifest, split, annotations)
-    found = _spans.read_predictions(predictions)
-    summary = _spans.judge(truth, found).summary()
+    return {**about(manifest, split, notes), **_moments(truth, predictions)}
+
+
+def moments_of(truth: Path, predictions: Path) -> Document:
+    """Spans that somebody predicts, against those of any file in the form of QVHighlights."""
+    told = {"benchmark": "", "split": "", "protocol": "", "notes": [], "published": []}
+    return {**told, **_moments(benchmarks.read_truth(truth), predictions)}
+
+
+def _moments(truth: Sequence[Moments], predictions: Path) -> Document:
+    found, salient = _spans.read_predictions(predictions), _highlights.read(predictions)
+    lengths = _spans.by_length(truth, found)
+    people = any(one.saliency for one in truth)
+    highlights = _highlights.judge(truth, salient) if salient and people else None
+    answered = set(salient) | {name for name, windows in found.items() if windows}
     return {
-        **about(manifest, split, notes),
         "questions": len(truth),
-        "unanswered": sum(not found.get(one.id) for one in truth),
-        "measures": {name: report.estimate(value) for name, value in summary.items()},
+        "unanswered": sum(one.id not in answered for one in truth),
+        "measures": _estimates(_spans.judge(truth, found).summary()),
+        "by_length": [
+            {"length": name, "questions": count, "measures": _estimates(summary)}
+            for name, (count, summary) in lengths.items()
+        ],
+        "highlights": highlights and {name: _estimates(summary) for name, summary in highlights.items()},
     }
+
+
+def _estimates(summary: Mapping[str, Estimate]) -> Document:
+    return {name: report.estimate(value) for name, value in summary.items()}
 
 
 def listed() -> Document:

@@ -4,6 +4,7 @@ They are made in a child process (`api/sketch.py`), since decoders are what host
 crashes one costs its own picture and no other.
 """
 
+import base64
 import json
 import os
 import subprocess
@@ -11,6 +12,9 @@ import sys
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 import api
 from retriever.types import MediaKind, Modality, Moment, TimeSpan
@@ -27,6 +31,15 @@ def drawn(moments: Sequence[Moment]) -> dict[str, str]:
     wanted = {moment.ref: json.dumps(_request(moment)) for moment in moments}
     replies = _replies(list(wanted.values()))
     return {ref: _html(json.loads(reply)) for ref, reply in zip(wanted, replies, strict=True)}
+
+
+def tiles(moments: Sequence[Moment], size: tuple[int, int]) -> dict[str, NDArray[np.uint8]]:
+    """The same as pixels `(H, W, 3)` of one `size` (width, height), by `Moment.ref`; nothing where there is none."""
+    wanted = {moment.ref: json.dumps({**_request(moment), "tile": size}) for moment in moments}
+    replies = [json.loads(reply) for reply in _replies(list(wanted.values()))]
+    shape = (size[1], size[0], 3)
+    drawn = {ref: reply["pixels"] for ref, reply in zip(wanted, replies, strict=True) if "pixels" in reply}
+    return {ref: np.frombuffer(base64.b64decode(data), np.uint8).reshape(shape) for ref, data in drawn.items()}
 
 
 def best_second(moment: Moment) -> float:

@@ -4,16 +4,16 @@ Everything that comes from a media (names, words, labels) is escaped, and the pa
 """
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from api import quotes
+from api import keeping, quotes, strip
 from api.show import PERCEIVED, short, sure
 from api.terminal import counted, plain
+from retriever.relevance import Relevance
 from retriever.types import Answer, Evidence, Line, MediaKind, Moment, TimeSpan, clock
 
 MISSES_SHOWN = 3
@@ -21,49 +21,46 @@ LABELS_SHOWN = 4
 
 Draw = Callable[[Moment], str]
 """A picture of a moment as HTML: an image with its data inside, or a few words."""
+Strips = Sequence[Mapping[str, Relevance]]
+"""For each answer how relevant its media are over time, by key."""
 
 
-def write(answers: Sequence[Answer], lines: quotes.Lines, target: str | os.PathLike[str]) -> None:
+def write(answers: Sequence[Answer], lines: quotes.Lines, target: str | os.PathLike[str], strips: Strips = ()) -> None:
     """Write the page to `target`, whole or not at all."""
     from api import pictures
 
-    file = Path(target)
-    half = file.with_name(f".{file.name}.{os.getpid()}.part")
     drawn = pictures.drawn([moment for answer in answers for moment in answer.moments])
-    text = page(answers, lines, lambda moment: drawn[moment.ref])
-    try:
-        half.write_text(text, encoding="utf-8", errors="replace")
-        half.replace(file)
-    except OSError as error:
-        raise OSError(error.errno, f"the report cannot be written: {error.strerror}", str(file)) from error
-    finally:
-        with suppress(OSError):
-            half.unlink()
+    keeping.text(Path(target), page(answers, lines, lambda moment: drawn[moment.ref], strips), "the report")
 
 
-def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw) -> str:
+def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw, strips: Strips = ()) -> str:
     """The page as text."""
     template = Template(files("api").joinpath("report.html").read_text(encoding="utf-8"))
     alone = len(answers) == 1
     head = "" if alone else f"<h1>{counted(len(answers), 'question')}</h1>"
     level = 1 if alone else 2
     title = answers[0].query if alone else counted(len(answers), "question")
-    body = "\n".join([head, *(_section(answer, level, lines, draw) for answer in answers)])
+    over_time = strips or [{}] * len(answers)
+    sections = (_section(answer, level, lines, draw, strips) for answer, strips in zip(answers, over_time, strict=True))
+    body = "\n".join([head, *sections])
     foot = (
         "Confidence is the chance that a result this good is not chance, learned from questions that have no answer "
-        "in this library. A share is what a modality adds to the score."
+        "in this library. A share is what a modality adds to the score. Relevance over time is what each second says "
+        "by itself: what stays below the dashed line may be chance, and lanes of one answer can be compared."
     )
     return template.substitute(title=f"{_safe(title)} · reelseek", body=body, foot=foot)
 
 
-def _section(answer: Answer, level: int, lines: quotes.Lines, draw: Draw) -> str:
+def _section(answer: Answer, level: int, lines: quotes.Lines, draw: Draw, strips: Mapping[str, Relevance]) -> str:
     heading = f"<h{level}>{_safe(answer.query)}</h{level}>"
     notes = "".join(f'<p class="note">{_safe(note)}</p>' for note in answer.notes)
     if not answer.moments:
         return f"<section>{heading}{_nothing(answer.misses)}{notes}</section>"
     said = f'<p class="said">{counted(len(answer.moments), "moment")}, {_alarms(answer.false_alarms)}</p>'
+    top = strip.top_of(strips)
     found = "\n".join(
-        _moment(rank, moment, lines.get(moment.ref, ()), draw) for rank, moment in enumerate(answer.moments, 1)
+        _moment(rank, moment, lines.get(moment.ref, ()), draw, strip.drawn(moment, strips.get(moment.media.key), top))
+        for rank, moment in enumerate(answer.moments, 1)
     )
     return f"<section>{heading}{said}\n{found}{notes}</section>"
 
@@ -83,7 +80,7 @@ def _nothing(misses: Sequence[Moment]) -> str:
     return f'<div class="none"><p><strong>Nothing here answers this.</strong></p>{near}</div>'
 
 
-def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw) -> str:
+def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_time: str) -> str:
     media, path = moment.media, Path(moment.media.path)
     still = media.kind is MediaKind.IMAGE
     link = f"{path.absolute().as_uri()}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
@@ -93,7 +90,7 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw) -> str
         _evidence(piece, lines, still) for piece in sorted(moment.evidence, key=lambda piece: -piece.share)
     )
     return f"""<article class="moment">
-<div class="picture">{draw(moment)}{"" if still else _timeline(moment)}</div>
+<div class="picture">{draw(moment)}{"" if still or over_time else _timeline(moment)}</div>
 <div class="facts">
 <div class="head"><h3>{rank}. <a href="{escape(link)}">{_safe(path.name)}</a>{title}</h3>
 <span class="sure">{_safe(sure(moment.confidence))} sure</span></div>
@@ -101,6 +98,7 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw) -> str
 <p class="path">{_safe(str(path.parent))}</p>
 <table>{rows}</table>
 </div>
+{over_time}
 </article>"""
 
 

@@ -18,6 +18,7 @@ from retriever import processes
 from retriever.errors import NoSuchMedia, WrongRecipe
 from retriever.looking import Looking
 from retriever.ports import Store
+from retriever.relevance import Relevance, relevance
 from retriever.search import Searcher
 from retriever.settings import Settings
 from retriever.types import (
@@ -198,6 +199,21 @@ class Library:
                 was trained on other spaces.
         """
         return self._searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
+
+    def relevance(self, query: str, *names: str) -> list[Relevance]:
+        """How relevant each second of these media is, by modality, in that order; each is named as in `delete`.
+
+        Raises:
+            NoSuchMedia: one of the names is unknown, or names several.
+            QueryError, SpaceMismatch: as `search`.
+        """
+        everything = self.media()
+        return relevance(self._searcher, query, [_named(name, everything).key for name in names])
+
+    def strips(self, answer: Answer) -> dict[str, Relevance]:
+        """The same for the media of an answer, by key."""
+        keys = [moment.media.key for moment in answer.moments]
+        return {one.media: one for one in relevance(self._searcher, answer.query, keys)}
 
     def media(self, where: Filter = EVERYTHING) -> list[Media]:
         """By path."""

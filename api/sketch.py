@@ -2,6 +2,7 @@
 
 {"frame": PATH, "second": 4.5}                                → {"jpeg": BASE64}
 {"sound": PATH, "around": [0, 16], "moment": [2, 6]}          → {"svg": MARKUP}
+either with "tile": [320, 180]                                → {"pixels": BASE64} of so many RGB pixels
 anything that cannot be drawn                                 → {"error": REASON}
 """
 
@@ -25,6 +26,7 @@ WIDTH = 480  # pixels: twice what the page shows, for dense screens, were it not
 RATE = 8000  # samples a second: enough for a shape
 BARS = 120
 SVG_WIDTH, SVG_HEIGHT = 360, 160
+MOMENT, OTHERS = (255, 197, 61), (91, 102, 117)  # RGB of bars
 QUIETEST = 1e-4  # a shape is scaled to its loudest bar; silence stays flat
 
 
@@ -37,6 +39,8 @@ def main() -> None:
 
 def reply(request: dict[str, Any], reader: Reader) -> dict[str, str]:
     try:
+        if "tile" in request:
+            return {"pixels": base64.b64encode(tile(request, reader).tobytes()).decode()}
         if "frame" in request:
             with reader.open(Path(request["frame"])) as media:
                 return {"jpeg": base64.b64encode(frame(media, request["second"])).decode()}
@@ -51,6 +55,29 @@ def frame(media: OpenMedia, second: float) -> bytes:
     """The frame on show at `second`, as JPEG."""
     found = next(iter(media.frames_at(np.array([second]))))
     return jpeg(found.rgb(shown_size(found.width, found.height)))
+
+
+def tile(request: dict[str, Any], reader: Reader) -> NDArray[np.uint8]:
+    """`(H, W, 3)` of the wanted size: the frame in its middle, on black, or the shape of the sound."""
+    width, height = request["tile"]
+    page = np.zeros((height, width, 3), np.uint8)
+    with reader.open(Path(request.get("frame") or request["sound"])) as media:
+        if "frame" in request:
+            found = next(iter(media.frames_at(np.array([request["second"]]))))
+            scale = min(width / found.width, height / found.height)
+            size = max(1, round(found.width * scale)), max(1, round(found.height * scale))
+            left, top = (width - size[0]) // 2, (height - size[1]) // 2
+            page[top : top + size[1], left : left + size[0]] = found.rgb(size)
+            return page
+        around, moment = request["around"], request["moment"]
+        first, last = _bars(moment, around)
+        step = width / BARS
+        for number, level in enumerate(heights(media, around[0], around[1]).tolist()):
+            reach = max(1, round(level * (height / 2 - 10)))
+            colour = MOMENT if first <= number < last else OTHERS
+            left = round(number * step)
+            page[height // 2 - reach : height // 2 + reach, left : left + max(1, int(step))] = colour
+    return page
 
 
 def shown_size(width: int, height: int) -> tuple[int, int]:
@@ -68,6 +95,16 @@ def jpeg(pixels: NDArray[np.uint8]) -> bytes:
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
     encoder.qmin, encoder.qmax = 3, 6
+    return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """`(H, W, 3)` RGB as PNG."""
+    encoder = av.CodecContext.create("png", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = pixels.shape[1], pixels.shape[0], "rgb24"
+    encoder.time_base = Fraction(1, 25)
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
 
 
@@ -104,10 +141,14 @@ def shape(loudness: Floats, moment: tuple[int, int]) -> str:
         strokes[inside].append(f"M{(number + 0.5) * step:.1f} {middle - reach:.1f}V{middle + reach:.1f}")
     paths = "".join(
         f'<path d="{"".join(lines)}" stroke="{colour}" stroke-width="2"/>'
-        for lines, colour in zip(strokes, ("#5b6675", "#ffc53d"), strict=True)
+        for lines, colour in zip(strokes, map(_hex, (OTHERS, MOMENT)), strict=True)
         if lines
     )
     return f'<svg viewBox="0 0 {SVG_WIDTH} {SVG_HEIGHT}" role="img" aria-label="shape of the sound">{paths}</svg>'
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + bytes(colour).hex()
 
 
 if __name__ == "__main__":

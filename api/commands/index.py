@@ -2,6 +2,7 @@
 
   reelseek index clips/ --library lib/
   reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
+  reelseek index clips/ --budget 0.3 --library quick/      # encode 3 of 10 frames: those that differ most
   reelseek index clips/ --pack openclip --model ViT-B-32:laion2b_s34b_b79k --library better/
   reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
                                                   # "collection": …}, paths from where the manifest lies
@@ -19,7 +20,7 @@ from api.terminal import say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
-    _common.settings_arguments(parser, "library", "pack", "jobs", "store")
+    _common.settings_arguments(parser, "library", "pack", "budget", "jobs", "store")
     _common.models_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
     said.add_argument("--title", default="", help="title")
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         summary = library.index(
             args.paths,
             pack=chosen.pack,
+            budget=chosen.budget,
             metadata=_common.metadata(args),
             prune=args.prune,
             jobs=chosen.jobs,

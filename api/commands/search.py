@@ -59,10 +59,11 @@ def run(args: argparse.Namespace) -> int:
             where=_common.where(args),
         )
         lines = {moment.ref: library.lines(moment) for moment in answer}
+        strips = library.strips(answer) if args.report else {}
     if args.report:
         from api import report
 
-        report.write([answer], lines, args.report)
+        report.write([answer], lines, args.report, [strips])
         say(f"report: {args.report}")
     for file in exports:
         for note in markers.write(answer, lines, file, chosen.by):

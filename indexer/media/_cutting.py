@@ -174,26 +174,27 @@ def _signature(path: Path, stream: VideoStream) -> bytes:
         first = container.streams[stream.index]
         packet = next((one for one in _container.packets(container, first) if one.size), None)
         data, extra = bytes(packet) if packet else b"", bytes(first.codec_context.extradata or b"")
-    return b"".join(unit for unit in _units(data, extra) if _is_signature(unit, extra))
+    size = (extra[4] & 3) + 1 if extra.startswith(b"\x01") and len(extra) > 6 else 0
+    return b"".join(unit for unit in _units(data, size) if _is_signature(unit, size))
 
 
-def _units(data: bytes, extra: bytes) -> Iterator[bytes]:
-    """The units of an H.264 packet, each with what stands before it: its length (`avcC`, ISO/IEC 14496-15, 5.3.3.1.2)
-    or a start code (ISO/IEC 14496-10, annex B)."""
-    if not extra.startswith(b"\x01"):
+def _units(data: bytes, size: int) -> Iterator[bytes]:
+    """The units of an H.264 packet, each with what stands before it: its length in `size` bytes (ISO/IEC 14496-15,
+    5.3.3.1.2), or with no `size` a start code (ISO/IEC 14496-10, annex B)."""
+    if not size:
         starts = [found.start() for found in re.finditer(rb"\x00?\x00\x00\x01", data)]
         yield from (data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True))
         return
-    at, size = 0, (extra[4] & 3) + 1
+    at = 0
     while at + size < len(data):
         end = at + size + int.from_bytes(data[at : at + size], "big")
         yield data[at:end]
         at = end
 
 
-def _is_signature(unit: bytes, extra: bytes) -> bool:
+def _is_signature(unit: bytes, size: int) -> bool:
     """Whether it is a message to nobody in particular, as encoders sign with."""
-    size = (extra[4] & 3) + 1 if extra.startswith(b"\x01") else unit.find(b"\x01") + 1
+    size = size or unit.find(b"\x01") + 1
     return unit[size : size + 2] == _SIGNED
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import filming
 import media_files
 import numpy as np
@@ -69,6 +70,27 @@ def test_a_copy_changes_no_picture(film, tmp_path):
     with pyav.build().open(film) as media, pyav.build().open(out) as copy:
         whole = [frame.rgb() for frame in media.frames()]
         assert all(np.array_equal(one.rgb(), whole[10 + at]) for at, one in zip(range(10), copy.frames(), strict=False))
+
+
+def test_an_encoders_signature_goes_along(film, tmp_path):
+    """Decoders mend by it what old encoders did wrong: without it some such streams cannot be decoded."""
+    for suffix in (".mp4", ".mkv"):
+        out = tmp_path / f"cut{suffix}"
+        cut(film, TimeSpan(1.25, 2.35), out)
+        with av.open(str(out)) as made:
+            first = next(packet for packet in made.demux(video=0) if packet.size)
+            assert b"x264 - core" in bytes(first)
+        assert numbers(out)[:14] == list(range(10, 24))
+
+
+def test_shades_of_the_full_range_stay(tmp_path):
+    source = write(tmp_path / "full.mkv", filming.film(20), Picture("mjpeg", "yuvj420p", {}))
+    for suffix in (".mp4", ".webm"):
+        out = tmp_path / f"cut{suffix}"
+        cut(source, TimeSpan(0.5, 1.5), out, exact=True)
+        with pyav.build().open(source) as media, pyav.build().open(out) as made:
+            (whole,) = media.frames_at(np.array([0.55]))
+            assert np.abs(whole.rgb().astype(int) - next(iter(made.frames())).rgb()).mean() < 3
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
@@ -187,15 +209,13 @@ def test_sound_alone(film, tmp_path, suffix, exact):
 def test_both_channels_stay(tmp_path):
     source = write(tmp_path / "stereo.mp3", sound=Sounded([(0.0, tone(2))], "libmp3lame", "stereo"))
     cut(source, TimeSpan(0.5, 1.5), tmp_path / "cut.wav")
-    import av
-
     with av.open(str(tmp_path / "cut.wav")) as made:
         assert made.streams.audio[0].codec_context.channels == 2
 
 
 def test_what_a_format_cannot_hold_is_said_with_the_way_out(film, tmp_path):
     for suffix in (".webm", ".mp3"):
-        with pytest.raises(BadSettings, match="cannot hold .* add --exact") as caught:
+        with pytest.raises(BadSettings, match=r"cannot hold .* add --exact") as caught:
             cut(film, TimeSpan(1, 2), tmp_path / f"cut{suffix}")
         assert (".mkv" in str(caught.value)) == (suffix == ".webm")
     with pytest.raises(BadSettings, match=r"'\.avi'; it wants \.mp4"):
@@ -272,8 +292,32 @@ def test_a_full_disk_is_told(film, tmp_path, monkeypatch):
         with _cutting.writing(half, "cut.mp4"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DiskFull, match="no room for cut.mp4"):
+    with pytest.raises(DiskFull, match=r"no room for cut\.mp4"):
         full()
+
+
+CRAMPED = """
+import resource, sys
+from pathlib import Path
+from indexer.cutting import cut
+from retriever.errors import DiskFull
+from retriever.types import TimeSpan
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+try:
+    cut(Path(sys.argv[1]), TimeSpan(0, 3), Path(sys.argv[2]), exact=len(sys.argv) > 3)
+except DiskFull as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["exact"]], ids=["copy", "exact"])
+def test_a_disk_that_fills_up_on_the_way_leaves_nothing(film, tmp_path, words):
+    out = tmp_path / "cut.mkv"
+    done = subprocess.run(
+        [sys.executable, "-c", CRAMPED, str(film), str(out), *words], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(f"no room for {out}"), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """
