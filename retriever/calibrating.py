@@ -9,23 +9,22 @@ when it is first wanted, and then kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
 from retriever.calibration import Background, Chance, Scale, Tail, background
-from retriever.compound import Compound, Found, terms_of
+from retriever.compound import Found
 from retriever.derived import Arrays, kept
-from retriever.fusion import Gate
-from retriever.grammar import Clause, Sentence, Term
+from retriever.fusion import Gate, log_sum
+from retriever.grammar import Sentence
 from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Snapshot
 from retriever.scoring import Scorer
-from retriever.types import EVERYTHING, Filter, Matrix, Modality
+from retriever.types import EVERYTHING, Filter, Floats, Matrix, Modality
 from retriever.words import query_words
 
 REVISION = 1
@@ -35,8 +34,10 @@ KEPT = 2
 BACKGROUND_DEPTH = 200
 """Candidates for a background sentence.  Only the best score is wanted, and 20 find the same one; but in a small
 library 200 are all there is, which is quickest."""
-DRAWN = 96
-"""Queries of a shape that are put together of background sentences: enough to show what one in ten reaches."""
+ASKED = 96
+"""Background sentences that are asked for the sake of other shapes than the plain one."""
+DRAWN = 512
+"""Queries of a shape that are put together of them."""
 NOTHING = -30.0
 """The score of a query that found nothing at all."""
 
@@ -89,16 +90,42 @@ class Calibrator:
 
     def tail(self, library: Snapshot, known: Calibration, sentence: Sentence) -> Tail:
         """How good the best answers are to queries of the same shape that have no answer: background sentences in the
-        place of its terms, at the end of the same path."""
-        shape = shape_of(sentence)
+        place of its wanted terms.
+
+        Each sentence is asked by itself, once for all shapes, and what it finds best in each media stands for it;
+        sentences are then drawn and put together as the terms are.  When in a media they answer is left aside, so
+        chance is taken to find an order, or the same second, as often as both: a query is rather too unsure than too
+        sure.
+        """
+        shape = tuple(tuple(term.modality for term in clause.terms if not term.unwanted) for clause in sentence.clauses)
         with self._at_work:
-            key = library.generation, str(shape)
+            key = library.generation, f"{shape} {[clause.together for clause in sentence.clauses]}"
             if key not in self._tails:
-                name = f"shape-{sha256(str(shape).encode()).hexdigest()[:8]}"
-                full = f"{self._key} {' '.join(sides(library))} {library.generation} {self._looking.key} {shape}"
-                best = kept(self._cache, name, full, lambda: {"best": self._by_chance(library, known, shape)})["best"]
-                self._tails[key] = Tail.of(best)
+                by_chance = {name: self._by_media(library, known, name) for clause in shape for name in clause}
+                self._tails[key] = Tail.of(_best(sentence, by_chance))
             return self._tails[key]
+
+    def _by_media(self, library: Snapshot, known: Calibration, only: Modality | None) -> "_Answers":
+        name = f"chance-{only or 'any'}"
+        full = f"{self._key} {' '.join(sides(library))} {library.generation} {self._looking.key} {name}"
+        made = kept(self._cache, name, full, lambda: self._asked(library, known, only))
+        return _Answers(made["keys"].tolist(), made["best"], made["worst"])
+
+    def _asked(self, library: Snapshot, known: Calibration, only: Modality | None) -> Arrays:
+        asked = background()
+        meant = [place for place, one in enumerate(asked.modalities) if only in (None, one)]
+        chosen = [meant[place] for place in np.linspace(0, len(meant) - 1, min(ASKED, len(meant))).round().astype(int)]
+        views = {side: rows[chosen] for side, rows in known.rows.items()}
+        words = [query_words(asked.sentences[place]) for place in chosen]
+        scorer = Scorer(library, self._looking, known.levels)
+        scored = list(scorer.score(views, words, BACKGROUND_DEPTH, EVERYTHING, [only] * len(chosen)))
+        media = np.unique(np.concatenate([one.table.media for one in scored]))
+        worst = np.array([one.fused[np.isfinite(one.fused)].min(initial=-NOTHING) for one in scored], np.float32)
+        worst[worst == -NOTHING] = NOTHING
+        best = np.repeat(worst[:, None], len(media), axis=1)
+        for row, one in zip(best, scored, strict=True):
+            np.maximum.at(row, np.searchsorted(media, one.table.media), one.fused)
+        return {"keys": np.array([item.key for item in library.media_at(media)], str), "best": best, "worst": worst}
 
     def _made(self, library: Snapshot) -> Calibration:
         """Ask the background sentences: what chance does in each source, and how good the best answer to each second
@@ -132,47 +159,35 @@ class Calibrator:
         key = f"{self._key} {side}"
         return kept(self._cache, "background", key, lambda: {"rows": self._encode(asked.sentences, side)})["rows"]
 
-    def _by_chance(self, library: Snapshot, known: Calibration, shape: Sentence) -> Matrix:
-        """The best score of each query that is drawn, `(DRAWN,)`."""
-        scorer = Scorer(library, self._looking, known.levels)
-        draw = np.random.default_rng(int.from_bytes(sha256(str(shape).encode()).digest()[:8], "big"))
-        best = np.full(DRAWN, NOTHING, np.float32)
-        for number in range(DRAWN):
-            drawn = [_drawn(term.modality, draw) for term in terms_of(shape)]
-            views = {side: rows[drawn] for side, rows in known.rows.items()}
-            query = _filled(shape, [background().sentences[place] for place in drawn])
-            compound = Compound(library, scorer, query, views, known.tail.middle)
-            found = compound.found(BACKGROUND_DEPTH, EVERYTHING, "video", 1)
-            if found:
-                best[number] = max(NOTHING, found[0].score)
-        return best
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What background sentences find best in each media that any of them names; the worst that a sentence finds
+    stands for the media that it does not name."""
+
+    keys: list[str]  # M
+    best: Matrix  # (B, M)
+    worst: Floats  # (B,)
+
+    def drawn(self, keys: list[str], draw: np.random.Generator) -> Matrix:
+        """Of `DRAWN` sentences, in these media."""
+        chosen = draw.integers(len(self.worst), size=DRAWN)
+        laid = np.repeat(self.worst[chosen, None], len(keys), axis=1)
+        laid[:, np.searchsorted(keys, self.keys)] = self.best[chosen]
+        return laid
 
 
-def shape_of(sentence: Sentence) -> Sentence:
-    """How a query hangs together, whatever it asks for: its wanted terms, what each of them is to be, and their order.
-    Weights, limits and unwanted terms change little of what chance finds."""
-    clauses = [
-        Clause(
-            tuple(Term("…", term.modality) for term in clause.terms if not term.unwanted),
-            clause.together,
-        )
-        for clause in sentence.clauses
-    ]
-    links = tuple(type(link)(link.relation) for link in sentence.links)
-    return Sentence(tuple(clauses), links)
-
-
-def _filled(shape: Sentence, sentences: Sequence[str]) -> Sentence:
-    """The shape with these sentences in the place of its terms."""
-    left = iter(sentences)
-    clauses = tuple(
-        replace(clause, terms=tuple(replace(term, said=next(left)) for term in clause.terms))
-        for clause in shape.clauses
-    )
-    return replace(shape, clauses=clauses)
-
-
-def _drawn(modality: Modality | None, draw: np.random.Generator) -> int:
-    """A background sentence; of what is to be heard, one about something heard."""
-    meant = [place for place, one in enumerate(background().modalities) if modality in (None, one)]
-    return int(draw.choice(meant))
+def _best(sentence: Sentence, by_chance: Mapping[Modality | None, _Answers]) -> Floats:
+    """The best score of each query that is drawn, `(DRAWN,)`, put together as `Compound` does it."""
+    draw = np.random.default_rng(DRAWN)
+    keys = sorted({key for answers in by_chance.values() for key in answers.keys})
+    if not keys:
+        return np.full(DRAWN, NOTHING, np.float32)
+    clauses: list[Floats] = []
+    for clause in sentence.clauses:
+        terms = [by_chance[term.modality].drawn(keys, draw) for term in clause.terms if not term.unwanted]
+        if clause.together:
+            terms = [*terms[:-2], -log_sum(-np.stack(terms[-2:]), axis=0)]
+        clauses.append(np.mean(terms, axis=0))
+    together: Floats = (-log_sum(-np.stack(clauses), axis=0)).max(axis=1)
+    return together

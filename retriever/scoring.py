@@ -87,8 +87,8 @@ class Scorer:
         where: Filter = EVERYTHING,
         only: Sequence[Modality | None] = (),
     ) -> Iterator[Scored]:
-        """The same at these segments, which rise and pass `where`, whoever names them."""
-        for first, own, gates in self._asked(views, words, max(1, len(numbers)), where, only):
+        """The same at these segments, which rise and pass `where`, whoever names them: so no space is searched."""
+        for first, own, gates in self._asked(views, words, max(1, len(numbers)), where, only, search=False):
             yield self._seen(numbers, first, own, gates)
 
     def _asked(
@@ -98,10 +98,11 @@ class Scorer:
         depth: int,
         where: Filter,
         only: Sequence[Modality | None],
+        search: bool = True,
     ) -> Iterator[tuple[Sequence[Ranking], dict[str, Vector], Floats]]:
         """Of each question its rankings, its vectors by query side, and its gates."""
         asked = {side: self._looking.asked(own, side) for side, own in views.items()}
-        for number, first in enumerate(zip(*self._named(asked, words, depth, where), strict=True)):
+        for number, first in enumerate(zip(*self._named(asked, words, depth, where, search), strict=True)):
             own = {side: rows[number] for side, rows in views.items()}
             yield first, own, self._gates(own, only[number] if only else None)
 
@@ -113,11 +114,13 @@ class Scorer:
         return np.where(meant, np.float32(0), np.float32(-np.inf)).astype(np.float32)
 
     def _named(
-        self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter
+        self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter, search: bool
     ) -> Iterator[Sequence[Ranking]]:
-        """Of each source a ranking for each question."""
+        """Of each source a ranking for each question; those of spaces are empty without a `search`."""
         for source in self.sources:
-            if source.space:
+            if source.space and not search:
+                yield [Ranking(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(words)
+            elif source.space:
                 yield self._library.nearest(views[self._sides[source.space]], source.space, depth, where)
             else:
                 yield [matching(self._library, said, source.modality, depth, where) for said in words]

@@ -121,6 +121,14 @@ def _allowed(before: Runs, behind: Runs, link: Link) -> tuple[Places, Places]:
 
 def _cheapest(total: NDArray[np.float64], low: Places, high: Places) -> Places:
     """The cheapest of `total[low[i]:high[i]]` for each i; -1 for none."""
+    if not len(total):
+        return np.full(len(low), -1, np.int64)
+    if not low.any():  # without a limit: the cheapest so far
+        lowest = np.minimum.accumulate(total)
+        lower = np.append(True, lowest[1:] < lowest[:-1])
+        cheapest = np.maximum.accumulate(np.where(lower, np.arange(len(total)), 0))
+        last = np.maximum(high - 1, 0)
+        return np.where((high > 0) & np.isfinite(lowest[last]), cheapest[last], -1)
     best = np.full(len(low), -1, np.int64)
     waiting: deque[int] = deque()  # that may still be the cheapest: each is dearer than the one before it, and later
     arrived = 0

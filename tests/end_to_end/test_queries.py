@@ -18,7 +18,7 @@ EXAMPLES = re.findall(r"^reelseek (search .*)$", PAGE.read_text("utf-8"), re.MUL
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough here, and quicker."""
-    monkeypatch.setattr("retriever.calibrating.DRAWN", 16)
+    monkeypatch.setattr("retriever.calibrating.ASKED", 24)
 
 
 @pytest.fixture

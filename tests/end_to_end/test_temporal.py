@@ -46,7 +46,7 @@ def test_the_right_order_wins_and_shuffled_frames_do_not_tell(filmed: Path, caps
         "absent": {"order": [{"question": asked, "answer": one}]},
     }
     (filmed / "caption_matching.json").write_text(json.dumps(whole))
-    words = ("--benchmark", "tempcompass", "--annotations", filmed, "--shuffles", 2)
+    words = ("--benchmark", "tempcompass", "--annotations", filmed)
     document = printed(capsys, *words)
     assert (document["items"], document["media"], document["missing"]) == (2, 2, ["absent"])
     assert document["asked"]["pairs"]["value"] == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -389,7 +389,7 @@ def test_old_states_are_forgotten(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough here, and quicker."""
-    monkeypatch.setattr(calibrating, "DRAWN", 24)
+    monkeypatch.setattr(calibrating, "ASKED", 24)
 
 
 @pytest.fixture(scope="module")
@@ -475,21 +475,21 @@ def test_an_empty_library_has_no_steps() -> None:
         assert not Searcher(library(()), Words()).search(query, min_confidence=0)
 
 
-def test_queries_of_one_shape_are_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chance_is_asked_once_a_way_of_perceiving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    whole = calibrating.Calibrator._by_chance
+    whole = calibrating.Calibrator._asked
 
-    def counted(self: calibrating.Calibrator, *of: object) -> Matrix:
+    def counted(self: calibrating.Calibrator, *of: Any) -> Any:
         made.append(str(of[-1]))
-        return whole(self, *of)  # type: ignore[arg-type]
+        return whole(self, *of)
 
-    monkeypatch.setattr(calibrating.Calibrator, "_by_chance", counted)
+    monkeypatch.setattr(calibrating.Calibrator, "_asked", counted)
     store = library()
     for _ in range(2):  # the second reads what the first has kept
         searcher = Searcher(store, Words(), cache=tmp_path / "derived")
         for query in ("a THEN b", "c d THEN e WITHIN 5s -f", "g^2 THEN h", "seen:a", "seen:b -c", "heard:a"):
             searcher.search(query)
-    assert len(made) == 3
+    assert made == ["None", "vision", "sound"]
 
 
 def test_chance_finds_an_order_as_often_as_it_is_said() -> None:

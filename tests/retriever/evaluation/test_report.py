@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retriever.errors import BenchmarkError
-from retriever.evaluation import _spans, _trec, report
+from retriever.evaluation import _highlights, _spans, _trec, report
 from retriever.evaluation._formats import Moments
 from retriever.evaluation.measures import Ranked, Truth
 from retriever.evaluation.report import Run
@@ -186,7 +188,13 @@ def test_five_answers_are_looked_at_and_not_a_sixth() -> None:
     judged = _spans.judge(truth, {"1": [*wrong[:4], (0, 6, 1)], "2": [*wrong, (0, 10, 1)]})
     np.testing.assert_allclose(judged.best, [[0, 0.6], [0, 0]])
     summary = judged.summary()
-    assert list(summary) == [*(f"R{k}@{iou}" for k in (1, 5) for iou in (0.3, 0.5, 0.7)), "mIoU", "mAP"]
+    assert list(summary) == [
+        *(f"R{k}@{iou}" for k in (1, 5) for iou in (0.3, 0.5, 0.7)),
+        "mIoU",
+        "mAP",
+        "mAP@0.5",
+        "mAP@0.75",
+    ]
     assert (summary["R1@0.5"].value, summary["R5@0.5"].value, summary["R5@0.7"].value) == (0, 0.5, 0)
 
 
@@ -219,3 +227,93 @@ def test_predictions_are_read_and_mistakes_name_the_line(tmp_path: Path) -> None
     file.write_text('{"qid": 1, "pred_relevant_windows": []}\n' * 2)
     with pytest.raises(BenchmarkError, match="predictions:2: question 1 is answered a second time"):
         _spans.read_predictions(file)
+
+
+# ----------------------------------------------------------------------------------------------------------- highlights
+
+
+def test_precision_of_clips_by_hand() -> None:
+    right = np.array([True, False, True, False])
+    assert _highlights.average_precision(right, np.array([4.0, 3.0, 2.0, 1.0])) == pytest.approx((1 + 2 / 3) / 2)
+    assert _highlights.average_precision(right, np.array([1.0, 4.0, 3.0, 2.0])) == pytest.approx(1 / 2)  # 1/2, 2/4
+    # Both highlights have one score: a threshold finds both or none, so there is one step, not two.
+    assert _highlights.average_precision(right, np.array([2.0, 1.0, 2.0, 1.0])) == 1
+    assert _highlights.average_precision(right, np.array([1.0, 2.0, 1.0, 1.0])) == pytest.approx(2 / 4)
+    assert _highlights.average_precision(np.zeros(3, bool), np.zeros(3)) == 0
+    assert _highlights.average_precision(np.ones(3, bool), np.zeros(3)) == 1
+
+
+def test_a_best_clip_behind_the_end_is_no_hit() -> None:
+    right = np.array([[True], [False]])
+    assert _highlights.hit(right, np.array([1.0, 0.0, 0.5])) == 1
+    assert _highlights.hit(right, np.array([0.0, 0.0, 0.5])) == 0
+    assert _highlights.hit(right, np.array([1.0, 1.0])) == 1  # the first of equal ones
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=12))
+def test_what_holds_of_any_clips(clips: list[tuple[bool, int]]) -> None:
+    right, scores = np.array([one for one, _ in clips]), np.array([float(score) for _, score in clips])
+    found = _highlights.average_precision(right, scores)
+    assert 0 <= found <= 1
+    assert _highlights.average_precision(right, 3 * scores - 1) == pytest.approx(found)
+    assert _highlights.average_precision(right, right.astype(float)) == float(right.any())
+
+
+# ----------------------------------------------------------------------------- the published evaluations, step by step
+
+
+def plainly_clips(right: list[bool], scores: list[float]) -> float:
+    """A point a threshold; of the points at or beyond each recall the best precision; the mean over recalls."""
+    if not any(right) or all(right):
+        return float(any(right))
+    points: dict[float, float] = {}
+    for threshold in sorted(set(scores)):
+        chosen = [hit for hit, score in zip(right, scores, strict=True) if score >= threshold]
+        recall = sum(chosen) / sum(right)
+        points[recall] = max(points.get(recall, 0.0), sum(chosen) / len(chosen))
+    recalls = [recall for recall in points if recall > 0]
+    return sum(max(points[other] for other in points if other >= recall) for recall in recalls) / len(recalls)
+
+
+def plainly_windows(answers: list[tuple[float, float]], truth: list[tuple[float, float]], threshold: float) -> float:
+    """Answers in order take the window they overlap most of those that are left; the area under what precision is still
+    reached."""
+
+    def iou(one: tuple[float, float], other: tuple[float, float]) -> float:
+        shared = max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+        union = (one[1] - one[0]) + (other[1] - other[0]) - shared
+        return shared / union if union else 0.0
+
+    taken: set[int] = set()
+    hits: list[bool] = []
+    for answer in answers:
+        by_overlap = sorted(range(len(truth)), key=lambda at: -iou(answer, truth[at]))
+        first = next((at for at in by_overlap if iou(answer, truth[at]) >= threshold and at not in taken), None)
+        hits.append(first is not None)
+        taken |= set() if first is None else {first}
+    found = 0.0
+    for place, hit in enumerate(hits):
+        if hit:
+            found += max(sum(hits[: end + 1]) / (end + 1) for end in range(place, len(hits))) / len(truth)
+    return found
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=12))
+def test_clips_are_judged_as_published(clips: list[tuple[bool, int]]) -> None:
+    right, scores = [one for one, _ in clips], [float(score) for _, score in clips]
+    found = _highlights.average_precision(np.array(right), np.array(scores))
+    assert found == pytest.approx(plainly_clips(right, scores))
+
+
+windows = st.tuples(st.integers(0, 20), st.integers(1, 10)).map(lambda one: (float(one[0]), float(one[0] + one[1])))
+
+
+@given(
+    st.lists(windows, max_size=6), st.lists(windows, min_size=1, max_size=4, unique=True), st.sampled_from((0.5, 0.7))
+)
+def test_windows_are_judged_as_published(
+    answers: list[tuple[float, float]], truth: list[tuple[float, float]], threshold: float
+) -> None:
+    scored = [(start, end, float(-place)) for place, (start, end) in enumerate(answers)]
+    found = _spans.average_precision(_spans.overlaps(scored, truth), threshold)
+    assert found == pytest.approx(plainly_windows(answers, truth, threshold))
