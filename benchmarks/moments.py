@@ -1,6 +1,7 @@
 """Where in a video: the spans that search gives, against what one would do without them.
 
 python benchmarks/moments.py --media DIR [--library LIB]    # DIR has manifest.jsonl, long/, and the clips
+python benchmarks/moments.py --hours 10                     # how long it takes in one made-up film of ten hours
 
 Labelled moments of the clips, and of the long videos that are cut together from them, each asked within its own video.
 Beside search: the whole video; the best 10 s of a fixed grid; 5 s either side of the best second; and where moments lie
@@ -13,15 +14,21 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import machine
 import numpy as np
+from _library import spaces
 from quality import Question
 
 from api import Library
+from encoders import minilm
+from indexer.representatives import segment_vectors
 from retriever.moments import Curve
 from retriever.relevance import relevance
-from retriever.types import Filter, TimeSpan
+from retriever.search import Searcher
+from retriever.stores import memory
+from retriever.types import Entry, Filter, Line, Media, MediaKind, Modality, Segment, TimeSpan, Tokens
 
 CHUNK, AROUND = 10.0, 5.0  # seconds
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -153,12 +160,59 @@ def table(title: str, found: list[Asked]) -> None:
         print(f"  {name:20s}  {row(overlap)}")
 
 
+def timing(hours: float) -> None:
+    """One film with a token a second in each of four spaces, among a few others, and the questions to it."""
+    store = memory.build()
+    encoder = minilm.build()
+    length = round(3600 * hours)
+    for number, seconds in enumerate((length, *[60] * 20)):
+        store.add(film(f"film{number:02d}", seconds, encoder, number))
+    searcher = Searcher(store, lambda texts, side: encoder.encode(texts))
+    where = Filter(media=frozenset({"film00"}))
+    questions = ("a dog barks", "a dog barks THEN a man laughs", "a dog barks -rain", "a THEN b THEN c WITHIN 60s")
+    print(
+        f"\none film of {hours:g} hours, {length:,} tokens in each of {len(spaces())} spaces; first question of a shape"
+    )
+    for question in questions:
+        began = perf_counter()
+        searcher.search(question, where=where, min_confidence=0)
+        first = perf_counter() - began
+        took = machine.timed(lambda question=question: searcher.search(question, where=where, min_confidence=0), 9)
+        print(f"  {question:32s} first {first:6.1f} s, then {took}")
+    print(f"  peak memory {machine.peak_megabytes():.0f} MB")
+
+
+def film(key: str, seconds: int, encoder: minilm.MiniLM, seed: int) -> Entry:
+    """Made up: tokens around a scene that changes every half minute; a line now and then."""
+    draw = np.random.default_rng(seed)
+    scenes = draw.standard_normal((seconds // 30 + 1, encoder.dimension))
+    spans = np.stack([np.arange(seconds), np.arange(seconds) + 1], axis=1).astype(np.float64)
+    segments = tuple(Segment(TimeSpan(start, min(start + 10, seconds))) for start in range(0, seconds, 10))
+    tokens = {}
+    for space in spaces().values():
+        rows = scenes[np.arange(seconds) // 30] + draw.standard_normal((seconds, encoder.dimension))
+        rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        tokens[space.id] = Tokens(rows, spans, np.ones(seconds, np.float32))
+    vectors = {space: segment_vectors(own, segments, 4) for space, own in tokens.items()}
+    lines = tuple(
+        Line(TimeSpan(start, start + 2), "a line that somebody says about rain", Modality.SPEECH, 0.9)
+        for start in range(0, seconds - 2, 60)
+    )
+    media = Media(key, (f"/{key}.mp4",), MediaKind.VIDEO, float(seconds), "made-up")
+    return Entry(media, segments, {space.id: space for space in spaces().values()}, tokens, vectors, lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--media", type=Path, required=True)
+    parser.add_argument("--media", type=Path)
     parser.add_argument("--library", type=Path)
+    parser.add_argument("--hours", type=float, default=0.0)
     args = parser.parse_args()
     print(machine.describe())
+    if args.hours:
+        timing(args.hours)
+    if args.media is None:
+        return
     with tempfile.TemporaryDirectory() as folder, Library.open(args.library or Path(folder) / "library") as library:
         library.index([args.media])
         found = asked(library, labelled(args.media))
