@@ -152,6 +152,7 @@ def judged(
         np.array([place.get(one.question, -1) for one in gone], np.int64),
     )
     alarms, misses, rightly = made.curve()
+    whole = not any(question.media for question in asked)  # else each was calibrated on what was seen by then
     left = made.left_out
     return {
         "library": str(library.path),
@@ -165,7 +166,7 @@ def judged(
             "left_out": report.estimate(made.auroc(left)) if left.any() else None,
             "unanswerable": report.estimate(made.auroc(~left)) if (~left).any() else None,
         },
-        "rates": [_told(library, rate, made.at_rate(rate)) for rate in rates],
+        "rates": [_told(library, rate, made.at_rate(rate), whole) for rate in rates],
         "curve": {
             "min_confidence": absence.GRID.tolist(),
             "false_alarms": np.round(alarms, 6).tolist(),
@@ -175,13 +176,14 @@ def judged(
     }
 
 
-def _told(library: Library, rate: float, point: Point) -> Document:
-    stated = library.search("nothing", limit=1, min_confidence=min(1.0, point.min_confidence)).false_alarms
+def _told(library: Library, rate: float, point: Point, whole: bool) -> Document:
+    least = min(1.0, point.min_confidence)
+    stated = library.search("nothing", limit=1, min_confidence=least).false_alarms if whole else None
     return {
         "rate": rate,
         "min_confidence": round(min(1.0, point.min_confidence), 9),
         "false_alarms": round(point.false_alarms, 6),
-        "stated": round(float(stated), 6),
+        "stated": None if stated is None else round(float(stated), 6),
         "misses": round(point.misses, 6),
         "rightly": report.estimate(point.rightly),
     }

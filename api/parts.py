@@ -190,7 +190,7 @@ def _sees_clips(plugin: str) -> None:
     kind = ENCODERS.load(plugin).KIND
     if kind not in CLIP_KINDS:
         raise BadSettings(
-            f"{VIDEO_FLAG} names {plugin!r}, which encodes {kind}: name one of {' and '.join(CLIP_KINDS)}"
+            f"{VIDEO_FLAG} names {plugin!r}, which encodes {kind}, not clips: name frozen, xclip or ila"
         )
 
 

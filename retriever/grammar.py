@@ -213,10 +213,12 @@ def _binds(pieces: Sequence[_Piece], at: int) -> tuple[str, int] | None:
     last = before[-1].low
     if word == "followed" and behind[0].low == "by" and _says(behind[1:]):
         return "then", 2
-    if word == "then" and last not in _THEN_NOT_AFTER:
+    if word == "then" and (last not in _THEN_NOT_AFTER or _a_part(behind, ing=False)):
         return "then", 1
     if word == "while" and last not in _WHILE_NOT_AFTER and (_a_part(behind, ing=True) or _a_pair(behind)):
         return "while", 1
+    if word == "after" and behind[0].low == "another" and last == "one":
+        return None
     if word in ("before", "after") and _a_part(behind, ing=False) and _a_part(before, ing=True):
         return word, 1
     return None

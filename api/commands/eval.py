@@ -309,7 +309,8 @@ def _order(args: argparse.Namespace) -> int:
     told = (f"on {_share(one['media_kept'])} among the first {one['within']}" for one in found)
     put(f"an order can be told where both parts are found alone: {', '.join(told)}")
     put()
-    shown = [("all", "of all"), *((f"kept_{one['within']}", f"found in {one['within']}") for one in found)]
+    places = [one["within"] for one in (found[0], found[-1])]
+    shown = [("all", "of all"), *((f"kept_{place}", f"found in {place}") for place in places)]
     heads = ("", *(cell for _, head in shown for cell in (head, "both")))
     for line in table(_orders(document, [of for of, _ in shown]), heads):
         put(line)
@@ -332,10 +333,15 @@ def _orders(document: "Document", which: Sequence[str]) -> list[tuple[str, ...]]
     """A line a measure: of all media, and of those whose parts are found alone."""
     cells = {name: [document["measures"][of][name] for of in which] for name in NAMED}
     return [
-        (shown, *(cell for told in cells[name] for cell in (_cell(told, "accuracy"), _cell(told, "joint"))))
+        (shown, *(cell for told in cells[name] for cell in (_cell(told, "accuracy"), _alone(told, "joint"))))
         for name, shown in NAMED.items()
         if any(cells[name])
     ]
+
+
+def _alone(told: "Document | None", name: str) -> str:
+    """Without its interval."""
+    return f"{told[name]['value'] * 100:.1f}" if told and told[name] else "–"
 
 
 def _share(value: float) -> str:
@@ -367,7 +373,7 @@ def _absence(args: argparse.Namespace) -> int:
         (
             f"{one['rate'] * 100:g}",
             f"{one['min_confidence']:.4f}",
-            *(f"{one[name] * 100:.1f}" for name in ("false_alarms", "stated", "misses")),
+            *("–" if one[name] is None else f"{one[name] * 100:.1f}" for name in ("false_alarms", "stated", "misses")),
             _percent(one["rightly"]),
         )
         for one in document["rates"]

@@ -66,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_two_wishes(args: argparse.Namespace) -> None:
     from retriever.errors import BadSettings
 
-    said = [
-        f"--{name.replace('_', '-')}" for name in ("pack", "model", "sound_model") if getattr(args, name) is not None
-    ]
-    for wish in ("search", "drop"):
+    said = [f"--{name.replace('_', '-')}" for name in CHOICES if getattr(args, name) is not None]
+    for wish in ("search", "drop", "status"):
         if getattr(args, wish) and said:
             raise BadSettings(f"--{wish} is about what is built already: leave out {', '.join(said)}, or build first")

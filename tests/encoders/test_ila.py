@@ -1,6 +1,6 @@
 """ILA through our encoder: what its equations say, step by step, and what becomes of classes and texts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,14 @@ from retriever.types import Modality, Picture, Sound, Stretch, Text
 SAME = 1e-4
 State = Mapping[str, torch.Tensor]
 PLANS = {"ssv2": PLAN, "kinetics": KINETICS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Classes of made-up models are nobody's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REELSEEK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module", params=PLANS)

@@ -1,6 +1,8 @@
 """The command line over encoders that need no weights: real files, a real store, a real search."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import clips
 import fakes
@@ -44,6 +46,50 @@ def _clips(folder: Path) -> Path:
 def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A working folder of this test alone, without a library."""
     _in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def towers_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder of this test alone, in which models that are named are read as ever, and nothing else needs
+    weights: nobody reads or listens, and without a model
+    colours are seen and loudness is heard."""
+    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
+    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
+    whole = parts.ENCODERS
+    plain = {"concepts": fakes.Colours, "soundevents": fakes.Loudness}
+
+    def load(name: str) -> Any:
+        return SimpleNamespace(build=lambda sentences: plain[name]()) if name in plain else whole.load(name)
+
+    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
+    monkeypatch.setattr(
+        parts, "RECOGNIZERS", SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
+    )
+    monkeypatch.setattr(parts, "ENCODERS", SimpleNamespace(load=load))
+    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def coloured(towers_only: Path) -> Path:
+    """Films of two colours each, and a tone, in `films`."""
+    folder = towers_only / "films"
+    folder.mkdir()
+    clips.film(folder / "first.mp4", ["red", "blue"])
+    clips.film(folder / "second.mp4", ["green"])
+    clips.film(folder / "third.mp4", ["yellow", "green"])
+    clips.tone(folder / "tone.wav", [False, True])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tower of open_clip that has learnt nothing: it is there to have a space of frames."""
+    towers = pytest.importorskip("towers")
+    folder = tmp_path_factory.mktemp("towers") / "frames"
+    towers.openclip_folder(folder, towers.CLIP)
+    return Path(folder)
 
 
 @pytest.fixture

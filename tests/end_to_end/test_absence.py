@@ -105,6 +105,7 @@ def test_nothing_later_than_a_second_may_answer(no_weights: None, tmp_path: Path
     assert document["absent"] == {"left_out": 1, "unanswerable": 1}
     assert document["auroc"]["all"]["value"] == 1
     assert document["top_1"]["value"] == 1
+    assert [one["stated"] for one in document["rates"]] == [None, None]
 
 
 def test_only_what_was_recorded_by_a_date_may_answer(no_weights: None, tmp_path: Path, capsys: Captured) -> None:

@@ -3,15 +3,12 @@
 import string
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import clips
-import fakes
 import numpy as np
 import pytest
 import torch
-import towers
 import towers_frozen
 from documents import printed_by
 from torch.nn.functional import cross_entropy, normalize
@@ -29,12 +26,9 @@ WAYS = ("right", "left")
 SAID = ("{}", "moves {}", "a square moves {}", "it moves to the {}")
 
 
-@pytest.fixture(scope="session")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tower of open_clip that has learnt nothing: it is there to have a space of frames."""
-    folder = tmp_path_factory.mktemp("towers") / "frames"
-    towers.openclip_folder(folder, towers.CLIP)
-    return folder
+@pytest.fixture
+def tower(untaught: Path) -> Path:
+    return untaught
 
 
 @pytest.fixture(scope="session")
@@ -121,24 +115,9 @@ def moving(path: Path, top: int, colour: tuple[int, int, int], *, turned: bool) 
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Films of colours, and a tone; all but the models that are chosen needs no weights."""
-    whole = parts.ENCODERS
-    plain = {"concepts": lambda sentences: fakes.Colours(), "soundevents": lambda sentences: fakes.Loudness()}
-    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
-    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
-    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
-    monkeypatch.setattr(
-        parts,
-        "ENCODERS",
-        SimpleNamespace(load=lambda name: SimpleNamespace(build=plain[name]) if name in plain else whole.load(name)),
-    )
-    monkeypatch.setattr(
-        parts, "RECOGNIZERS", SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
-    )
-    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "films"
+def films(towers_only: Path) -> Path:
+    """Films of colours, and a tone."""
+    folder = towers_only / "films"
     folder.mkdir()
     clips.film(folder / "first.mp4", ["red", "blue"])
     clips.film(folder / "second.mp4", ["green"])
@@ -238,7 +217,7 @@ def test_the_library_takes_a_video_model_in_python_too(films, video):
     [
         ("frozen", 2, "it wants PLUGIN:MODEL, such as frozen:FILE"),
         ("frozen:", 2, "it wants PLUGIN:MODEL, such as frozen:FILE"),
-        ("minilm:x", 2, "encodes sentences: name one of clips and clips and texts"),
+        ("minilm:x", 2, "encodes sentences, not clips: name frozen, xclip or ila"),
         ("openclip:ViT-B-32", 2, "encodes pictures and texts"),
         ("frosen:x", 1, "did you mean 'frozen'?"),
         ("frozen:nowhere.pth.tar", 1, "nowhere.pth.tar is neither a file nor a folder"),

@@ -3,7 +3,6 @@ store, and a search for what moves."""
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -12,7 +11,6 @@ import fakes
 import numpy as np
 import pytest
 import torch
-import towers
 import towers_ila
 from documents import printed_by
 
@@ -87,30 +85,17 @@ def mover(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tower of single frames that has learnt nothing: the pack wants one."""
-    folder = tmp_path_factory.mktemp("towers") / "frames"
-    towers.openclip_folder(folder, towers.CLIP)
-    return folder
+@pytest.fixture
+def tower(untaught: Path) -> Path:
+    return untaught
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A film a way of moving; sentences and recognizers need no weights."""
-    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
-    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
-    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
-    shelf = SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
-    monkeypatch.setattr(parts, "RECOGNIZERS", shelf)
-    whole, deaf = parts.ENCODERS, SimpleNamespace(build=lambda sentences: fakes.Loudness())
-    loaded = SimpleNamespace(load=lambda name: deaf if name == "soundevents" else whole.load(name))
-    monkeypatch.setattr(parts, "ENCODERS", loaded)
-    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
-    monkeypatch.setenv("REELSEEK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+def films(towers_only: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A film a way of moving."""
+    monkeypatch.setenv("REELSEEK_CACHE", str(towers_only / "cache"))
     parts._with_model.cache_clear()
-    folder = tmp_path / "films"
+    folder = towers_only / "films"
     folder.mkdir()
     for name in NAMES:
         film(folder / f"{name.replace(' ', '-')}.mp4", name)

@@ -34,26 +34,13 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Films of two colours each, and a tone; sentences, sounds and recognizers need no weights."""
-    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
+def films(coloured: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Films of two colours each, whose names stand on them, and a tone."""
     read = SimpleNamespace(digest="0" * 64, side=64, recognize=fakes.Subtitles().recognize)
     recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: read}
     shelf = SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
     monkeypatch.setattr(parts, "RECOGNIZERS", shelf)
-    whole = parts.ENCODERS
-    bridge = SimpleNamespace(KIND="sounds", build=lambda sentences: fakes.Loudness())
-    encoders = SimpleNamespace(load=lambda name: bridge if name == "soundevents" else whole.load(name))
-    monkeypatch.setattr(parts, "ENCODERS", encoders)
-    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "films"
-    folder.mkdir()
-    clips.film(folder / "first.mp4", ["red", "blue"])
-    clips.film(folder / "second.mp4", ["green"])
-    clips.film(folder / "third.mp4", ["yellow", "green"])
-    clips.tone(folder / "tone.wav", [False, True])
-    return folder
+    return coloured
 
 
 Ran = Callable[..., Any]

@@ -5,54 +5,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import clips
+import colours
 import fakes
 import numpy as np
-import open_clip
 import pytest
 import torch
 import towers
 from documents import printed_by
-from safetensors.torch import save_file
 from transformers import AutoTokenizer, ClapFeatureExtractor
 
 from api import Library, ModelChoice, parts
 from api.main import main
 
-COLOURS = {name: value for name, value in fakes.COLOURS.items() if name in ("red", "green", "blue", "yellow")}
-SAID = ("{}", "a {} picture", "something {}", "all of it is {}")
-STEPS = 150
 TONE_STEPS = 180
-CONFIG = {**towers.CLIP, "text_cfg": {**towers.CLIP["text_cfg"], "width": 32}}
-"""Wide enough to tell red from yellow."""
 
 
 @pytest.fixture(scope="session")
 def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tower of open_clip that has learnt what four colours are called."""
-    folder = tmp_path_factory.mktemp("towers") / "colours"
-    model = towers.openclip_folder(folder, CONFIG)
-    tokenize = open_clip.tokenizer.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
-    draw = np.random.default_rng(1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so little is not worth waking others for
-    model.train()
-    model.token_embedding.requires_grad_(False)  # 49,408 words as they were drawn will do, and are most of the work
-    optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], lr=2e-3)
-    names = list(COLOURS)
-    for _ in range(STEPS):
-        shade = draw.uniform(0.5, 1, (len(names), 1)) * np.array([COLOURS[name] for name in names]) / 255
-        pixels = shade[:, :, None, None] + draw.normal(0, 0.05, (len(names), 3, 32, 32))
-        pictures = torch.tensor((pixels.clip(0, 1) - 0.5) / 0.5, dtype=torch.float32)
-        texts = tokenize([str(draw.choice(SAID)).format(name) for name in names])
-        seen, read = model.encode_image(pictures, normalize=True), model.encode_text(texts, normalize=True)
-        logits, right = 15 * seen @ read.T, torch.arange(len(names))
-        loss = torch.nn.functional.cross_entropy(logits, right) + torch.nn.functional.cross_entropy(logits.T, right)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    torch.set_num_threads(threads)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return colours.trained(tmp_path_factory.mktemp("towers") / "colours")
 
 
 @pytest.fixture(scope="session")
@@ -113,22 +84,8 @@ def trained_ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Films of two colours each, and a tone; sentences and recognizers need no weights."""
-    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
-    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
-    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
-    shelf = SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
-    monkeypatch.setattr(parts, "RECOGNIZERS", shelf)
-    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "films"
-    folder.mkdir()
-    clips.film(folder / "first.mp4", ["red", "blue"])
-    clips.film(folder / "second.mp4", ["green"])
-    clips.film(folder / "third.mp4", ["yellow", "green"])
-    clips.tone(folder / "tone.wav", [False, True])
-    return folder
+def films(coloured: Path) -> Path:
+    return coloured
 
 
 def indexed(films: Path, *words: str) -> int:

@@ -3,14 +3,12 @@
 import shutil
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 
 import clips
 import fakes
 import numpy as np
 import pytest
 import torch
-import towers
 import towers_xclip
 from documents import printed_by
 from open_clip.tokenizer import SimpleTokenizer
@@ -26,12 +24,9 @@ OTHERS = background().sentences[::6]
 STEPS = 80
 
 
-@pytest.fixture(scope="session")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tower of open_clip that has learnt nothing: here it is what stands beside."""
-    folder = tmp_path_factory.mktemp("towers") / "frames"
-    towers.openclip_folder(folder, towers.CLIP)
-    return folder
+@pytest.fixture
+def tower(untaught: Path) -> Path:
+    return untaught
 
 
 @pytest.fixture(scope="session")
@@ -68,17 +63,9 @@ def xclip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three films of two colours each, and a tone; sentences and recognizers need no weights."""
-    monkeypatch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
-    blind = SimpleNamespace(digest="0" * 64, side=64, recognize=lambda frames, spans: [])
-    recognizers = {"whisper": fakes.NoSpeech, "rapidocr": lambda: blind}
-    monkeypatch.setattr(
-        parts, "RECOGNIZERS", SimpleNamespace(load=lambda name: SimpleNamespace(build=recognizers[name]))
-    )
-    monkeypatch.setenv("REELSEEK_LIBRARY", "lib")
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "films"
+def films(towers_only: Path) -> Path:
+    """Three films of two colours each, and a tone."""
+    folder = towers_only / "films"
     folder.mkdir()
     clips.film(folder / "dusk.mp4", ["red", "blue"], seconds=4)
     clips.film(folder / "dawn.mp4", ["blue", "red"], seconds=4)

@@ -1,5 +1,6 @@
 """A library goes over to another recipe, with decoder children, without weights."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,20 @@ def test_the_new_recipe_alone_is_as_if_it_had_indexed_everything(house: House) -
     anew.index(NEW, whole(Hues()))
     assert house.held() == switched == anew.held()
     assert house.index(NEW, whole(Hues())).unchanged == 3
+    anew.store.close()
+
+
+def test_a_picture_is_on_show_as_long_as_the_sound_goes_on_which_nobody_hears_again(tmp_path: Path) -> None:
+    reel = write_reel(tmp_path / "a.synthetic", "red", seconds=2.0)
+    reel.write_text(json.dumps(json.loads(reel.read_text()) | {"tones": [{"start": 0.5, "end": 9.0}]}))
+    house, anew = House(tmp_path), House(tmp_path)
+    house.index()
+    house.reembed()
+    house.switched()
+    reembedding.drop(house.store, Searched.OLD, processes.me())
+    anew.index(NEW, whole(Hues()))
+    assert house.held() == anew.held()
+    house.store.close()
     anew.store.close()
 
 
