@@ -195,10 +195,10 @@ def _of_media(library: Library, question: Question, number: int, where: Filter) 
 
     seen = both(where, Filter(before=question.date)) if question.date else where
     there = question.relevant & {media.key for media in library.media(seen)} if seen.asks else question.relevant
-    answer = _best(library._searcher, question.text, seen)
+    answer = _best(library.searcher, question.text, seen)
     found = [_Asked(number, _sure(answer), _hit(answer, there), bool(there))]
     if there:
-        again = _best(library._searcher, question.text, both(seen, Filter(without=there)))
+        again = _best(library.searcher, question.text, both(seen, Filter(without=there)))
         found.append(_Asked(number, _sure(again), False, False))
     return found
 

@@ -30,22 +30,22 @@ Change = Callable[[Entry], Entry | None]
 @contextmanager
 def altered(library: Library, change: Change, where: Filter = EVERYTHING) -> Iterator[Searcher]:
     """A searcher over a changed copy of the media that pass."""
-    made = library._store.catalog.recipe()
+    made = library.store.catalog.recipe()
     most = recipes.of(made[1]).representatives if made else recipes.pack(parts.DEFAULT_PACK).representatives
     store = parts.store("memory", Path(), create=True)
-    known = library._searcher
+    known = library.searcher
     with TemporaryDirectory(prefix="reelseek-") as folder:
         for file in sorted((library.path / "derived").glob("background-*.npz")):  # of the encoder, not of the library
             copy(file, folder)
         try:
-            with library._store.snapshot() as snapshot:
+            with library.store.snapshot() as snapshot:
                 for media in snapshot.media(where):
                     entry = change(_entry(snapshot, media))
                     if entry is not None and entry.segments:
                         own = entry.tokens.items()
                         vectors = {space: segment_vectors(held, entry.segments, most) for space, held in own}
                         store.add(replace(entry, vectors=vectors))
-            yield Searcher(store, known._encode, known._looking, Path(folder), known._asks)
+            yield Searcher(store, known.encode, known.looking, Path(folder), known.asks)
         finally:
             store.close()
 

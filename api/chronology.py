@@ -42,7 +42,7 @@ def judged(library: Library, folder: Path, seeds: int, tell: Tell) -> Document:
     """
     stitched = order.read_set(folder)
     keys = _keys(library, folder, stitched)
-    asker = Asker(library._searcher)
+    asker = Asker(library.searcher)
     steps = _trials(stitched, lambda text, at: asker.score(text, keys[at]), order.PHRASINGS)
     tell(f"{len(steps):,} sentences asked in steps")
     alone = _alone(asker, stitched, keys)

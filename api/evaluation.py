@@ -82,8 +82,8 @@ def gallery(
     keys = tuple(_named(name, manifest, held) for name in task.media)
     if not any(keys):
         raise BenchmarkError(_nowhere(manifest, task, f"in the library {library.path}"))
-    searcher = library._searcher
-    return Gallery(library._store, searcher._encode, searcher._looking, searcher._cache, keys)
+    searcher = library.searcher
+    return Gallery(library.store, searcher.encode, searcher.looking, searcher.cache, keys)
 
 
 def files(folder: Path) -> dict[str, Path]:

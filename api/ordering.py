@@ -128,7 +128,7 @@ def _captions(library: Library, manifest: Path) -> Iterator[tuple[Media, str, Ti
 
 def _lines(library: Library) -> Iterator[tuple[Media, str, TimeSpan | None, str]]:
     """Spoken lines, the longest of each media first."""
-    with library._store.snapshot() as snapshot:
+    with library.store.snapshot() as snapshot:
         for media in snapshot.media():
             numbers = snapshot.numbers(Filter(media=frozenset({media.key})))
             lines = [line for each in snapshot.lines(numbers) for line in each if line.modality is Modality.SPEECH]

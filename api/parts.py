@@ -189,9 +189,7 @@ def _sees_clips(plugin: str) -> None:
     """
     kind = ENCODERS.load(plugin).KIND
     if kind not in CLIP_KINDS:
-        raise BadSettings(
-            f"{VIDEO_FLAG} names {plugin!r}, which encodes {kind}, not clips: name frozen, xclip or ila"
-        )
+        raise BadSettings(f"{VIDEO_FLAG} names {plugin!r}, which encodes {kind}, not clips: name frozen, xclip or ila")
 
 
 def _model(plugin: str, model: str, checkpoint: str, models: ModelChoice) -> Model:

@@ -48,10 +48,10 @@ class Library:
 
     def __init__(self, path: Path, store: Store, looking: Looking, models: parts.ModelChoice = parts.AS_MADE) -> None:
         self.path = path
-        self._store = store
+        self.store = store
         self._models = models
         way = "" if models.prompts == parts.AS_MADE.prompts else models.prompts
-        self._searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived", asks=way)
+        self.searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived", asks=way)
 
     @classmethod
     def open(
@@ -108,7 +108,7 @@ class Library:
         run = Run(
             recipe=chosen,
             encoders=parts.encoders(chosen, self._models),
-            store=self._store,
+            store=self.store,
             segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
             owner=processes.me(),
             watch=watch,
@@ -138,7 +138,7 @@ class Library:
         run = reembedding.Again(
             recipe=chosen,
             encoders=parts.encoders(replace(chosen, speech=(), text=()), self._models),  # no line is read again
-            store=self._store,
+            store=self.store,
             segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
             owner=processes.me(),
             watch=watch,
@@ -153,11 +153,11 @@ class Library:
             WrongRecipe: the library holds one recipe, or media lack the new one, which is wanted alone.
         """
         searched = Searched(searched)
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             why = standing.obstacle(snapshot, searched)
         if why and searched is Searched.NEW:
             raise WrongRecipe(why)
-        self._store.choose(searched)
+        self.store.choose(searched)
         return [why] if why else []
 
     def drop(self, searched: Searched | str) -> None:
@@ -168,16 +168,16 @@ class Library:
             StoreLocked: somebody works on the library.
         """
         searched = Searched(searched)
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             stays = Searched.NEW if searched is Searched.OLD else Searched.OLD
             two, why = snapshot.reembedding, standing.obstacle(snapshot, stays)
         if two and two.searched is stays and why:
             raise WrongRecipe(why)
-        reembedding.drop(self._store, searched, processes.me())
+        reembedding.drop(self.store, searched, processes.me())
 
     def reembedding(self, summary: Summary | None = None) -> dict[str, Any]:
         """Which recipes the library holds, and how far it is from one to the other, as docs/schema.md has it."""
-        return standing.document(self.path, self._store, summary)
+        return standing.document(self.path, self.store, summary)
 
     def search(
         self,
@@ -198,7 +198,7 @@ class Library:
             SpaceMismatch: this machine has other weights than the library was made with, or the head or the adapter
                 was trained on other spaces.
         """
-        return self._searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
+        return self.searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
 
     def relevance(self, query: str, *names: str) -> list[Relevance]:
         """How relevant each second of these media is, by modality, in that order; each is named as in `delete`.
@@ -208,36 +208,36 @@ class Library:
             QueryError, SpaceMismatch: as `search`.
         """
         everything = self.media()
-        return relevance(self._searcher, query, [_named(name, everything).key for name in names])
+        return relevance(self.searcher, query, [_named(name, everything).key for name in names])
 
     def strips(self, answer: Answer) -> dict[str, Relevance]:
         """The same for the media of an answer, by key."""
         keys = [moment.media.key for moment in answer.moments]
-        return {one.media: one for one in relevance(self._searcher, answer.query, keys)}
+        return {one.media: one for one in relevance(self.searcher, answer.query, keys)}
 
     def media(self, where: Filter = EVERYTHING) -> list[Media]:
         """By path."""
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             return list(snapshot.media(where))
 
     def lines(self, moment: Moment) -> list[Line]:
         """What is said and written during a moment, in order of time."""
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             numbers = snapshot.numbers(Filter(media=frozenset({moment.media.key})))
             found = [line for lines in snapshot.lines(numbers) for line in lines]
         return sorted((line for line in found if line.span.overlaps(moment.span)), key=lambda line: line.span)
 
     def quarantined(self) -> list[Quarantined]:
         """Files that could not be indexed, by path."""
-        return self._store.catalog.quarantined()
+        return self.store.catalog.quarantined()
 
     def stats(self) -> dict[str, Any]:
         """What the library holds, as docs/schema.md has it."""
-        with self._store.snapshot() as snapshot:
+        with self.store.snapshot() as snapshot:
             counts, spaces, media = snapshot.counts(), snapshot.spaces, list(snapshot.media())
             generation = snapshot.generation
             two, held = snapshot.reembedding, snapshot.held()
-        made = self._store.catalog.recipe()
+        made = self.store.catalog.recipe()
         return {
             "library": str(self.path),
             "generation": generation,
@@ -277,8 +277,8 @@ class Library:
         """
         everything = self.media()
         gone = {item.key: item for item in (_named(name, everything) for name in names)}
-        self._store.delete(list(gone))
-        self._store.catalog.forget([path for item in gone.values() for path in item.paths])
+        self.store.delete(list(gone))
+        self.store.catalog.forget([path for item in gone.values() for path in item.paths])
         return list(gone.values())
 
     def clip(
@@ -304,20 +304,20 @@ class Library:
             DiskFull: no room; nothing was written.
             OSError: `out` is there and not to be written over (`force`), or cannot be written.
         """
-        return clipping.clip(self._store, _named, ref, Path(out), margin=margin, exact=exact, force=force, watch=watch)
+        return clipping.clip(self.store, _named, ref, Path(out), margin=margin, exact=exact, force=force, watch=watch)
 
     def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Everything in open formats, into a new folder; returns what was written, as docs/schema.md has it."""
         from api import export
 
-        return export.write(self._store, Path(folder))
+        return export.write(self.store, Path(folder))
 
     def compact(self) -> None:
         """Give the room of deleted rows back."""
-        self._store.compact()
+        self.store.compact()
 
     def close(self) -> None:
-        self._store.close()
+        self.store.close()
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,7 @@ def judged(library: Library, manifest: Manifest, split: str, folder: Path, seeds
     for seed in range(1, seeds + 1):
         scores[f"shuffled {seed}"] = _scores(library, items, media, shuffled(seed))
         tell(f"and of shuffled frames, seed {seed}")
-    made = library._store.catalog.recipe()
+    made = library.store.catalog.recipe()
     recipe = recipes.of(made[1]) if made else None
     asked = _told(items, scores, seeds)
     aspects = {
@@ -102,7 +102,7 @@ def _scores(
             found[at] = [asker.score(text, media[items[at].media]) for text in items[at].options]
 
     if whole and change is None:
-        ask(Asker(library._searcher), whole)
+        ask(Asker(library.searcher), whole)
     elif whole and change is not None:
         keys = frozenset(media[items[at].media] for at in whole)
         with altered(library, change, Filter(media=keys)) as searcher:
@@ -123,7 +123,7 @@ def _both(one: Change, other: Change | None) -> Change:
 
 def _blind(library: Library, items: Sequence[Item], media: Mapping[str, str]) -> list[list[float]]:
     """The mean of each option over other media, the same ones for all options of an item."""
-    asker, everything = Asker(library._searcher), sorted(one.key for one in library.media())
+    asker, everything = Asker(library.searcher), sorted(one.key for one in library.media())
     found: list[list[float]] = []
     for number, item in enumerate(items):
         strange = [key for key in everything if key != media[item.media]]

@@ -144,7 +144,7 @@ class Seen:
 
     @classmethod
     def of(cls, library: Library) -> "Seen":
-        with library._store.snapshot() as snapshot:
+        with library.store.snapshot() as snapshot:
             numbers = snapshot.numbers()
             (key,) = (key for key, space in snapshot.spaces.items() if space.modality is Modality.VISION)
             tokens = snapshot.tokens(numbers, key)
@@ -269,7 +269,7 @@ def measured(corpus: Corpus, at: Path, everything: Seen | None, uniform: bool) -
         )
         bench = Bench(library, corpus.media, corpus.asked, stems)
         ranks = quality.ranks(bench.fused(), corpus.asked, stems)
-        views = parts.asking(library._store)([question.text for question in corpus.told], side(library))  # (Q, D)
+        views = parts.asking(library.store)([question.text for question in corpus.told], side(library))  # (Q, D)
         spread = (everything.rows @ views.T).std(axis=0)  # (Q,)
         here, there = (best(one, corpus.media, stems, views) for one in (seen, everything))  # (Q, M)
         right = [[stems.index(stem) for stem in question.relevant] for question in corpus.told]
@@ -303,7 +303,7 @@ def measured(corpus: Corpus, at: Path, everything: Seen | None, uniform: bool) -
 
 
 def side(library: Library) -> str:
-    with library._store.snapshot() as snapshot:
+    with library.store.snapshot() as snapshot:
         return next(space.query_side for space in snapshot.spaces.values() if space.modality is Modality.VISION)
 
 

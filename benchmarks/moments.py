@@ -127,7 +127,7 @@ def asked(library: Library, moments: list[Labelled]) -> list[Asked]:
     for one in held:
         item = media[str(one.path.absolute())]
         answer = library.search(one.query, limit=1, min_confidence=0, where=Filter(media=frozenset({item.key})))
-        (found_in,) = relevance(library._searcher, one.query, [item.key])
+        (found_in,) = relevance(library.searcher, one.query, [item.key])
         others = np.array([share for other, share in shares.items() if other is not one])
         middle, length = others.mean(axis=0).tolist()
         best = answer[0].span if len(answer) else None

@@ -90,7 +90,7 @@ class Bench:
 
     def by_modality(self, snapshot: Snapshot) -> dict[str, Scores]:
         """The largest raw cosine of any token of a media, one modality at a time."""
-        encode = parts.asking(self.library._store)
+        encode = parts.asking(self.library.store)
         numbers = snapshot.numbers(self.only_clips)
         table = snapshot.segments(numbers)
         column = self._columns(snapshot, table.media)
@@ -168,7 +168,7 @@ def auroc(there: Scores, gone: Scores) -> float:
 
 
 def report(bench: Bench) -> NDArray[np.str_]:
-    with bench.library._store.snapshot() as snapshot:
+    with bench.library.store.snapshot() as snapshot:
         modalities = bench.by_modality(snapshot)
         words = bench.words(snapshot)
     methods: dict[str, Scores] = {

@@ -202,8 +202,8 @@ def clips(media: Path, at: Path) -> tuple[list[Clip], list[Clip]]:
     entries = [json.loads(line) for line in (media / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     with Library.open(at) as library:
         library.index([media])
-        encode = parts.asking(library._store)
-        with library._store.snapshot() as snapshot:
+        encode = parts.asking(library.store)
+        with library.store.snapshot() as snapshot:
             keys = {Path(one.path).stem: one.key for one in snapshot.media()}
             spaces = {one.modality: one for one in snapshot.spaces.values()}
             found: dict[Modality, list[Clip]] = {Modality.VISION: [], Modality.SOUND: []}

@@ -46,11 +46,11 @@ def relevance(searcher: Searcher, query: str | Query, keys: Sequence[str]) -> li
         QueryError, SpaceMismatch: as `Searcher.search`.
     """
     asked = parse(query) if isinstance(query, str) else query
-    with searcher._store.snapshot() as library:
-        known = searcher._calibrator.of(library)
-        scorer = Scorer(library, searcher._looking, known.levels)
+    with searcher.store.snapshot() as library:
+        known = searcher.calibrator.of(library)
+        scorer = Scorer(library, searcher.looking, known.levels)
         sentences, words, only = _terms(asked)
-        views = searcher._views(library, sentences)
+        views = searcher.views(library, sentences)
         return [
             Relevance(key, curves(library, scorer, views, words, only, key), known.tail.middle)
             for key in dict.fromkeys(keys)

@@ -49,13 +49,13 @@ class Searcher:
             cache: a folder for what is derived from the library; it is made if its parent is there.
             asks: how `encode` puts questions, where that can be chosen: what is kept of other ways is not taken.
         """
-        self._store = store
-        self._cache = cache
-        self._asks = asks
-        self._encode = encode
+        self.store = store
+        self.cache = cache
+        self.asks = asks
+        self.encode = encode
         chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
-        self._looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
-        self._calibrator = Calibrator(encode, self._looking, cache, asks)
+        self.looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
+        self.calibrator = Calibrator(encode, self.looking, cache, asks)
 
     def search(
         self,
@@ -79,14 +79,14 @@ class Searcher:
         asked = parse(query) if isinstance(query, str) else query
         where = both(where, asked.where)
         least = DEFAULTS.min_confidence if min_confidence is None else min_confidence
-        with self._store.snapshot() as library:
-            known = self._calibrator.of(library)
-            scorer = Scorer(library, self._looking, known.levels)
+        with self.store.snapshot() as library:
+            known = self.calibrator.of(library)
+            scorer = Scorer(library, self.looking, known.levels)
             part = known.part(library, where)
             if asked.said is not None:
                 return self._compound(library, scorer, asked, known, part, by, limit, depth, where, least)
             words = words_of(asked)
-            (scored,) = scorer.score(self._views(library, [asked.sentence]), [words], depth, where)
+            (scored,) = scorer.score(self.views(library, [asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
             picked = _picked(scored, witness, by, limit)
             media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
@@ -110,9 +110,9 @@ class Searcher:
     ) -> Answer:
         """A query of several terms or steps."""
         assert asked.said is not None
-        views = self._views(library, [term.sentence for term in terms_of(asked.said)])
+        views = self.views(library, [term.sentence for term in terms_of(asked.said)])
         compound = Compound(library, scorer, asked.said, views, known.tail.middle)
-        tail = self._calibrator.tail(library, known, asked.said)
+        tail = self.calibrator.tail(library, known, asked.said)
         picked = compound.found(depth, where, by, limit)
         media = library.media_at(np.array([one.media for one in picked], np.int64))
         scores = np.array([one.score for one in picked], np.float32)
@@ -129,9 +129,9 @@ class Searcher:
         `search` ranks by video, for judging it.  Filters of the questions themselves are left aside.
         """
         _check(BY[0], 1, depth)
-        with self._store.snapshot() as library:
-            scorer = Scorer(library, self._looking, self._calibrator.of(library).levels)
-            views = self._views(library, [query.sentence for query in queries])
+        with self.store.snapshot() as library:
+            scorer = Scorer(library, self.looking, self.calibrator.of(library).levels)
+            views = self.views(library, [query.sentence for query in queries])
             for scored in scorer.score(views, [words_of(query) for query in queries], depth, where):
                 numbers, place = np.unique(scored.table.media, return_inverse=True)
                 best = np.full(len(numbers), -np.inf, np.float32)
@@ -139,9 +139,9 @@ class Searcher:
                 keys = [media.key for media in library.media_at(numbers)]
                 yield dict(zip(keys, best.tolist(), strict=True))
 
-    def _views(self, library: Snapshot, sentences: Sequence[str]) -> dict[str, Matrix]:
+    def views(self, library: Snapshot, sentences: Sequence[str]) -> dict[str, Matrix]:
         """Questions by query side, `(Q, D)` each."""
-        return {side: self._encode(sentences, side) for side in sides(library)}
+        return {side: self.encode(sentences, side) for side in sides(library)}
 
 
 def words_of(query: Query) -> WordQuery:
