@@ -253,9 +253,10 @@ def query_side(side: str, made_by: Recipe, models: ModelChoice = AS_MADE) -> Sen
     kept = made_by.model(name)
     encoder: SentenceEncoder = models.build(name, *models.place(made_by, kept)).texts if kept else sentences(name)
     if encoder.digest[:DIGEST_LETTERS] != digest:
+        way = f"name {kept.name}, as it was, with {flags(made_by, name)}" if kept else "take the version that made it"
         raise SpaceMismatch(
             f"this library's questions need {side}, this machine has {name}:{encoder.digest[:DIGEST_LETTERS]}: "
-            "install the version that made the library, or index again into another --library"
+            f"{way}, or index again into another --library"
         )
     return encoder
 

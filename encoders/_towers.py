@@ -104,6 +104,7 @@ class Towers(ABC):
         with self._lock:
             if self._sense is None:
                 self._sense = self._on_openvino() if self.runtime == "openvino" else self._on_torch()
+                self._spare()
             return self._sense
 
     def _on_openvino(self) -> Run:
@@ -116,7 +117,7 @@ class Towers(ABC):
         module = self.media_tower(network)
         run = converted(module, self.shape, self.dtype)
         if isinstance(run, Graph):
-            self.drop_media_tower(network)  # OpenVINO has its own copy of these weights
+            self.drop_media_tower(network)  # before the graph is written: OpenVINO has its own copy of these weights
             if self.digest:
                 keep(run, key)
         return run
@@ -130,7 +131,13 @@ class Towers(ABC):
     def _read(self) -> torch.nn.Module:
         if self._network is None:
             self._network = ready(self.read_network(), self.device, self.own)
+            self._spare()
         return self._network
+
+    def _spare(self) -> None:
+        """A graph that was kept needs no media tower of torch, whichever of the two came first."""
+        if self._network is not None and isinstance(self._sense, Graph):
+            self.drop_media_tower(self._network)
 
     def _finite(self, rows: Matrix) -> Matrix:
         if not np.isfinite(rows).all():

@@ -182,7 +182,7 @@ def build(
         model, checkpoint: see `encoders._models.locate`; the checkpoint may be one of laion_clap.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
-        runtime: auto, torch, compile or openvino, see `encoders._runtimes`.
+        runtime: auto, torch, compile or openvino, see `encoders._towers`.
 
     Raises:
         UnknownModel, MissingWeights, AlteredWeights, WrongCheckpoint, DeviceError: as their names say.

@@ -130,7 +130,7 @@ def build(
         model, checkpoint: see `encoders._models.locate`.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
-        runtime: auto, torch, compile or openvino, see `encoders._runtimes`.
+        runtime: auto, torch, compile or openvino, see `encoders._towers`.
         prompts: sentences around a question: plain, photos, or own ones with `{}` in each and `|` between them.
 
     Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from indexer import recipe as recipes
+from indexer.decoding import Wanted
 from indexer.encoding import Encoders
 from indexer.events import Committed, Planned, SetAside, Summary, Warned
 from indexer.plan import NO_PICTURE, NO_SOUND, Job, job_id, known_stat
@@ -19,6 +20,7 @@ from indexer.ports import Executor
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
 from indexer.run import Run, altered, missing
+from indexer.saliency import RATE
 from retriever.crashpoints import reached
 from retriever.errors import MediaError, WrongRecipe
 from retriever.ports import Snapshot, Store
@@ -33,6 +35,12 @@ class Again(Run):
     """A run that adds spaces to media which are there.  A file that fails stays as it is, and is tried again."""
 
     kept: frozenset[Modality] = frozenset()  # modalities that both recipes encode alike, as far as this machine can
+    heard: frozenset[int] = frozenset()  # samples a second, as many as an index by this recipe listens to
+
+    def wanted(self) -> Wanted:
+        """As ever, and with pictures the sound too: the last picture is on show until both have ended."""
+        asked = Run.wanted(self)  # `super()` does not find its class in one with slots
+        return replace(asked, rates=tuple(sorted({*asked.rates, *self.heard}))) if asked.sampler else asked
 
     def done(self, job: Job) -> bool:
         return self.lacking(job.key) is None
@@ -133,6 +141,7 @@ def reembed(run: Again, executor: Executor) -> Summary:
         if not lacks:
             run.adopt(media)
     every = run.encoders
+    run.heard = frozenset({it.rate for it in every.sound.values()} | ({RATE} if run.recipe.speech else set()))
     for spaces, several in jobs.items():
         run.encoders = only(every, spaces)
         executor.carry_out(several, run)

@@ -16,7 +16,7 @@ from threading import Lock
 import numpy as np
 
 from retriever.calibration import Background, Chance, Scale, Tail, background
-from retriever.compound import Found
+from retriever.compound import Found, told
 from retriever.derived import Arrays, kept
 from retriever.fusion import Gate, log_sum
 from retriever.grammar import Sentence
@@ -99,9 +99,11 @@ class Calibrator:
         """
         shape = tuple(tuple(term.modality for term in clause.terms if not term.unwanted) for clause in sentence.clauses)
         with self._at_work:
-            key = library.generation, f"{shape} {[clause.together for clause in sentence.clauses]}"
+            key = library.generation, f"{shape} {[clause.together for clause in sentence.clauses]} {sentence.is_told}"
             if key not in self._tails:
                 by_chance = {name: self._by_media(library, known, name) for clause in shape for name in clause}
+                if sentence.is_told:
+                    by_chance |= {None: self._by_media(library, known, None)}
                 self._tails[key] = Tail.of(_best(sentence, by_chance))
             return self._tails[key]
 
@@ -189,5 +191,8 @@ def _best(sentence: Sentence, by_chance: Mapping[Modality | None, _Answers]) -> 
         if clause.together:
             terms = [*terms[:-2], -log_sum(-np.stack(terms[-2:]), axis=0)]
         clauses.append(np.mean(terms, axis=0))
-    together: Floats = (-log_sum(-np.stack(clauses), axis=0)).max(axis=1)
-    return together
+    together: Floats = -log_sum(-np.stack(clauses), axis=0)
+    if sentence.is_told:
+        together = told(together, by_chance[None].drawn(keys, draw))
+    best: Floats = together.max(axis=1)
+    return best

@@ -6,11 +6,13 @@ becomes curves over time; a clause is one curve, and a query in steps is placed 
 Scores are the logarithms of odds that a plain question has.  Of wanted terms a clause has the weighted mean; an
 unwanted one takes away log(1 + e^x), x being how far it lies above the middle of what chance answers best: nothing
 where it is absent, and as much as it is high where it is there.  A query in steps has -log Σ e^(-score) of them, a
-little less than the worst.
+little less than the worst; of a sentence that tells them (`Sentence.is_told`) that and, with twice the weight, the best
+that the whole sentence finds in that media: `he stands up` says little by itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from retriever.grammar import Clause, Sentence, Term
 from retriever.moments import Curve
 from retriever.ports import Snapshot
 from retriever.scoring import Scored, Scorer, Seen
-from retriever.steps import Step, joined, score, steps
+from retriever.steps import LOWEST, Step, joined, score, steps
 from retriever.types import (
     Evidence,
     Filter,
@@ -37,6 +39,16 @@ LOOKED_AT = 40
 """Media that a query in steps looks at from end to end."""
 A_MEDIA = 3
 """Times that one media answers, where moments are wanted."""
+
+
+T = TypeVar("T", float, Floats)
+WHOLE = np.float32(2 / 3)
+"""How much the whole of a told sentence counts beside its steps."""
+
+
+def told(steps: T, whole: T) -> T:
+    """The score of a sentence that tells steps, from that of the steps and that of the whole of it."""
+    return (1 - WHOLE) * steps + WHOLE * whole  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +79,19 @@ class Compound:
     """One such query against one snapshot."""
 
     def __init__(
-        self, library: Snapshot, scorer: Scorer, sentence: Sentence, views: Mapping[str, Matrix], chance: float
+        self,
+        library: Snapshot,
+        scorer: Scorer,
+        sentence: Sentence,
+        views: Mapping[str, Matrix],
+        chance: float,
+        whole: WordQuery | None = None,
     ) -> None:
         """
         Args:
-            views: by query side the vectors of all terms, `(T, D)`, in the order of `terms_of`.
+            views: by query side the vectors of all terms, `(T, D)`, in the order of `terms_of`, and behind them that of
+                the whole sentence, if there is one.
+            whole: the words of the whole sentence, if it counts.
             chance: the score that the best answer to a question without an answer has, in the middle.
         """
         self._library = library
@@ -82,20 +102,35 @@ class Compound:
         self._terms = terms_of(sentence)
         self._words = [words_of(term) for term in self._terms]
         self._only = [term.modality for term in self._terms]
+        self._whole = whole
 
     def found(self, depth: int, where: Filter, by: str, limit: int) -> list[Found]:
         """The best answers, best first; with `by="video"` one of each media."""
         numbers = self._numbers(depth, where)
         if not len(numbers):
             return []
-        scored = list(self._scorer.look(self._views, self._words, numbers, where, self._only))
+        views = {side: rows[: len(self._terms)] for side, rows in self._views.items()}
+        scored = list(self._scorer.look(views, self._words, numbers, where, self._only))
         table = scored[0].table
+        whole = self._of_whole(numbers, where)
         seen = _Views(self._library, self._sentence, self._terms, self._words, scored, self._chance)
         answers: list[Found] = []
         first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
         for begin, end in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
-            answers += seen.of_media(begin, end, 1 if by == "video" else A_MEDIA)
+            found = seen.of_media(begin, end, 1 if by == "video" else A_MEDIA)
+            best = whole[begin:end].max() if whole is not None else None
+            if best is not None:
+                found = (replace(one, score=told(one.score, float(best))) for one in found)
+            answers += found
         return sorted(answers, key=lambda one: -one.score)[:limit]
+
+    def _of_whole(self, numbers: Ids, where: Filter) -> Floats | None:
+        """What each segment has of the whole sentence."""
+        if self._whole is None:
+            return None
+        views = {side: rows[len(self._terms) :] for side, rows in self._views.items()}
+        (looked,) = self._scorer.look(views, [self._whole], numbers, where)
+        return np.where(np.isfinite(looked.fused), looked.fused, np.float32(LOWEST))
 
     def _numbers(self, depth: int, where: Filter) -> Ids:
         """The segments that are looked at, rising: those that a wanted term names, or for a query in steps all of the
@@ -106,15 +141,19 @@ class Compound:
         named = list(self._scorer.score(views, words, depth, where, only))
         if len(self._sentence.clauses) == 1:
             return np.unique(np.concatenate([one.table.segments for one in named]))
-        media = self._promising(dict(zip(wanted, named, strict=True)))
+        whole = []
+        if self._whole is not None:
+            views = {side: rows[len(self._terms) :] for side, rows in self._views.items()}
+            whole = list(self._scorer.score(views, [self._whole], depth, where))
+        media = self._promising(dict(zip(wanted, named, strict=True)), whole)
         keys = frozenset(one.key for one in self._library.media_at(media)) if len(media) else frozenset()
         kept = keys & where.media if where.media else keys
         return self._library.numbers(replace(where, media=kept)) if kept else np.zeros(0, np.int64)
 
-    def _promising(self, named: Mapping[int, Scored]) -> Ids:
+    def _promising(self, named: Mapping[int, Scored], whole: Sequence[Scored]) -> Ids:
         """Media by what their best segments say of each clause; what a clause does not name is as bad as the worst that
         it does."""
-        every = np.unique(np.concatenate([one.table.media for one in named.values()]))
+        every = np.unique(np.concatenate([one.table.media for one in (*named.values(), *whole)]))
         heights: list[Floats] = []
         start = 0
         for clause in self._sentence.clauses:
@@ -122,6 +161,8 @@ class Compound:
             heights.append(np.mean([_best(one, every) for one in ours], axis=0))
             start += len(clause.terms)
         worth = -log_sum(-np.stack(heights), axis=0)
+        for one in whole:
+            worth = told(worth, _best(one, every))
         return every[np.argsort(-worth, kind="stable")[:LOOKED_AT]]
 
 

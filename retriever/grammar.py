@@ -99,6 +99,12 @@ class Sentence:
     ruled: bool = False  # words in small letters were taken for more than words
 
     @property
+    def is_told(self) -> bool:
+        """Whether it is a sentence that tells steps one after another, as people do, and not a formula: its parts lean
+        on one another (`he stands up`), so the whole says more of what is meant than each of them."""
+        return self.ruled and len(self.clauses) > 1
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is one wanted thing, in whichever way: what any search asks."""
         (first, *others) = self.clauses

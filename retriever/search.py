@@ -110,15 +110,17 @@ class Searcher:
     ) -> Answer:
         """A query of several terms or steps."""
         assert asked.said is not None
-        views = self.views(library, [term.sentence for term in terms_of(asked.said)])
-        compound = Compound(library, scorer, asked.said, views, known.tail.middle)
+        in_words = asked.said.is_told
+        sentences = [*(term.sentence for term in terms_of(asked.said)), *([asked.sentence] if in_words else [])]
+        whole = words_of(asked) if in_words else None
+        compound = Compound(library, scorer, asked.said, self.views(library, sentences), known.tail.middle, whole)
         tail = self.calibrator.tail(library, known, asked.said)
         picked = compound.found(depth, where, by, limit)
         media = library.media_at(np.array([one.media for one in picked], np.int64))
         scores = np.array([one.score for one in picked], np.float32)
-        told = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
+        sure = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
         found = [
-            Moment(one, it.span, it.score, min(how, known.step(it)), it.evidence, it.parts) for one, it, how in told
+            Moment(one, it.span, it.score, min(how, known.step(it)), it.evidence, it.parts) for one, it, how in sure
         ]
         return _answer(asked, found, tail, least)
 
