@@ -14,6 +14,7 @@ from api.sources import UNSTATED
 from api.throughput import Rate, known
 from encoders import _models
 from encoders._models import Family, Pinned, pinned
+from encoders._unpickling import tensors
 
 BYTES_A_NUMBER = 4
 """In float32, in which models are read."""
@@ -44,18 +45,22 @@ class Card:
 
 
 def card(name: str) -> Card:
-    """Of a model that was pulled, of a folder in the hub's layout, or of a tag of open_clip's list.
+    """Of a model that was pulled, of a folder in the hub's layout, of a tag of open_clip's list, or of a video model as
+    `--video-model` names it.
 
     Raises:
         UnknownModel, MissingWeights: there is none of that name.
     """
     found = _card(name)
-    measured = known(found.name) or known(str(Path(found.name).absolute()))
+    measured = known(found.name) or known(str(Path(_placed(found)).absolute()))
     return replace(found, throughput=tuple(measured))
 
 
 def _card(name: str) -> Card:
     held = pinned()
+    plugin, colon, model = name.partition(":")
+    if colon and plugin in _models.ALONE:
+        return _of_video(plugin, model)
     if (folder := Path(name.removeprefix(_models.FOLDER)).expanduser()).is_dir():
         return _of_folder(folder)
     spelled = _models.spelled("openclip", name)
@@ -112,6 +117,18 @@ def _of_folder(folder: Path) -> Card:
     )
 
 
+def _of_video(plugin: Family, model: str) -> Card:
+    """Of a model of clips, whose weights say all that there is to say."""
+    files = _models.locate(plugin, model)
+    weights = tensors(files.weights)
+    parameters = sum(value.numel() for value in weights.values() if value.is_floating_point())
+    size = files.weights.stat().st_size
+    name = f"{plugin}:{files.name}"
+    return Card(
+        name, plugin, str(files.weights.parent), "", "", UNSTATED, "", size, **_facts({"parameters": parameters})
+    )
+
+
 def _family(folder: Path) -> Family:
     """By the configuration that lies there; where there is none, `locate` says what is wanted."""
     if (folder / _models.CONFIG["openclip"]).is_file():
@@ -126,6 +143,11 @@ def _family(folder: Path) -> Family:
 def _of_tag(name: str) -> Card:
     source, facts = sources.of_tag(name)
     return Card(name, "openclip", "", source, "", "told before it is pulled", "", 0, **_facts(facts))
+
+
+def _placed(card: Card) -> str:
+    """The name of a model as its encoder has it."""
+    return card.name.removeprefix(f"{card.family}:")
 
 
 def _facts(said: Mapping[str, int]) -> dict[str, Any]:

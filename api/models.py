@@ -154,8 +154,9 @@ def known(name: str, *, left: bool = False) -> str:
     for one in spellings(name):
         if one in held or (left and any((models_folder() / f"{way}{_slug(one)}").is_dir() for way in ("", COMING))):
             return one
-    close = nearest(name, list(held))
-    hint = f"did you mean {' or '.join(close)}?" if close else "reelseek models list shows those that are"
+    close = nearest(name, [*held, *_models.tags()])
+    brought = "" if not close or close[0] in held else f" (reelseek models pull {close[0]} brings it)"
+    hint = f"did you mean {' or '.join(close)}?{brought}" if close else "reelseek models list shows those that are"
     raise UnknownModel(f"{name} is not on this machine: {hint}")
 
 

@@ -11,16 +11,27 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+import numpy as np
+
 from indexer import recipe as recipes
 from indexer.encoding import Encoders
 from indexer.recipe import Model, Recipe
-from retriever.errors import BadSettings, MissingExtra, ReelseekError, SpaceMismatch, StoreUnavailable, WeightsError
+from retriever.errors import (
+    BadSettings,
+    MissingExtra,
+    MissingWeights,
+    ReelseekError,
+    SpaceMismatch,
+    StoreUnavailable,
+    UnknownModel,
+    WeightsError,
+)
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
 from retriever.settings import Settings
 from retriever.sharing import Shared
-from retriever.types import Matrix, Modality
+from retriever.types import Matrix, Modality, Sound, Stretch
 
 ENCODERS = Registry("encoders")
 RECOGNIZERS = Registry("encoders.recognizers")
@@ -178,7 +189,41 @@ def recipe(pack: str, models: ModelChoice, budget: float = 0.0) -> Recipe:
         _sees_clips(plugin)
         found.append(_model(plugin, model, "", models))
         made = replace(made, clips=(plugin,))
+    if not found:
+        _nothing_to_place(pack, models)
     return replace(made, models=tuple(found))
+
+
+def _nothing_to_place(pack: str, models: ModelChoice) -> None:
+    """
+    Raises:
+        BadSettings: somebody said where models run, and there is none that could run elsewhere.
+    """
+    for name in ("device", "precision", "runtime"):
+        if (said := getattr(models, name)) != getattr(AS_MADE, name):
+            raise BadSettings(
+                f"--{name} is {said}, and pack {pack!r} has no model that could run so: its networks run on the CPU; "
+                "leave it out, or choose a model (--pack openclip --model …, or --video-model …)"
+            )
+
+
+def tried(recipe: Recipe, encoders: Encoders) -> None:
+    """Have each model that was chosen look at nothing once, so that weights of another architecture are told before a
+    library is bound to them.
+
+    Raises:
+        WeightsError, DeviceError: as their names say.
+    """
+    dark = np.zeros((1, 64, 64, 3), np.uint8), np.array([[0.0, 1.0]])
+    for name in recipe.vision:
+        if recipe.model(name) and name in encoders.vision:
+            encoders.vision[name].encode_frames(*dark)
+    for name in recipe.clips:
+        encoders.clips[name].encode_clips([Stretch(*dark)])
+    for name in recipe.sound:
+        if recipe.model(name) and name in encoders.sound:
+            hearing = encoders.sound[name]
+            hearing.encode_sound(Sound(np.zeros(hearing.rate, np.float32), hearing.rate))
 
 
 def _sees_clips(plugin: str) -> None:
@@ -251,7 +296,7 @@ def query_side(side: str, made_by: Recipe, models: ModelChoice = AS_MADE) -> Sen
     """
     name, _, digest = side.partition(":")
     kept = made_by.model(name)
-    encoder: SentenceEncoder = models.build(name, *models.place(made_by, kept)).texts if kept else sentences(name)
+    encoder = _texts_of(kept, made_by, models) if kept else sentences(name)
     if encoder.digest[:DIGEST_LETTERS] != digest:
         way = f"name {kept.name}, as it was, with {flags(made_by, name)}" if kept else "take the version that made it"
         raise SpaceMismatch(
@@ -259,6 +304,21 @@ def query_side(side: str, made_by: Recipe, models: ModelChoice = AS_MADE) -> Sen
             f"{way}, or index again into another --library"
         )
     return encoder
+
+
+def _texts_of(kept: Model, made_by: Recipe, models: ModelChoice) -> SentenceEncoder:
+    """
+    Raises:
+        MissingExtra, WeightsError, DeviceError: it cannot be had here; the message has the flag for files that lie
+            elsewhere by now.
+    """
+    try:
+        texts: SentenceEncoder = models.build(kept.plugin, *models.place(made_by, kept)).texts
+    except (MissingWeights, UnknownModel) as error:
+        raise type(error)(
+            f"{error}; if it lies elsewhere by now, say where with {flags(made_by, kept.plugin)}"
+        ) from error
+    return texts
 
 
 def _asked_by(library: Store, side: str, models: ModelChoice) -> SentenceEncoder:

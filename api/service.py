@@ -105,9 +105,12 @@ class Library:
         named = [Path(path) for path in paths]
         wanted = sources.found(named, metadata)
         chosen = parts.recipe(pack, self._models, budget)
+        encoders = parts.encoders(chosen, self._models)
+        if self.store.catalog.recipe() is None:
+            parts.tried(chosen, encoders)
         run = Run(
             recipe=chosen,
-            encoders=parts.encoders(chosen, self._models),
+            encoders=encoders,
             store=self.store,
             segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
             owner=processes.me(),

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import file_digest, sha256
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
@@ -39,6 +41,8 @@ GRAPHS = 6
 """Graphs that a machine keeps, each as large as its tower in float32; the one that was not used for longest goes."""
 REVISION = "1"
 """Of how a tower becomes a graph."""
+LIBRARIES = ("open_clip_torch", "transformers", "timm")
+"""Whose networks are traced: another version may calculate otherwise."""
 GRAPH, WEIGHTS, SUM = "graph.xml", "graph.bin", "sum"
 
 
@@ -112,7 +116,11 @@ def keep(graph: Graph, key: str) -> None:
             ov.save_model(graph.model, beside / GRAPH, compress_to_fp16=False)
             (beside / SUM).write_text(_sum(beside))
             shutil.rmtree(folder, ignore_errors=True)  # if it is there, it was none
-            beside.rename(folder)
+            try:
+                beside.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was quicker
+                    raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         _sweep(folder.parent)
@@ -127,7 +135,8 @@ def keep(graph: Graph, key: str) -> None:
 
 
 def _folder(key: str) -> Path:
-    every = f"{REVISION} {key} {torch.__version__} {ov.__version__}"
+    libraries = " ".join(version(name) for name in LIBRARIES if find_spec(name.replace("_torch", "")) is not None)
+    every = f"{REVISION} {key} {torch.__version__} {ov.__version__} {libraries}"
     return graphs_folder() / sha256(every.encode()).hexdigest()[:16]
 
 

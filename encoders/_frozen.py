@@ -232,17 +232,11 @@ class Weights:
             WrongCheckpoint: it cannot be read.
         """
         self.file = file
-        self._held = None if file.suffix == ".safetensors" else self._read()
-        self.shapes: Shapes = (
-            _header(file) if self._held is None else {name: value.shape for name, value in self._held.items()}
-        )
+        whole = None if file.suffix == ".safetensors" else self.take()
+        self.shapes: Shapes = _header(file) if whole is None else {name: value.shape for name, value in whole.items()}
 
     def take(self) -> dict[str, torch.Tensor]:
-        """By name, without those that are not needed."""
-        held, self._held = self._held, None
-        return self._read() if held is None else held
-
-    def _read(self) -> dict[str, torch.Tensor]:
+        """By name, without those that are not needed; read again each time, as a run from a kept graph needs none."""
         return {name: value for name, value in tensors(self.file).items() if not name.startswith(LEFT)}
 
 

@@ -42,7 +42,7 @@ WEIGHTS: Mapping[Family, tuple[str, ...]] = {
     "xclip": ("model.safetensors", "pytorch_model.bin"),
 }
 """File names of the hub's layouts, the best first; a family that is not here reads the one file of weights there is."""
-ALONE = ("frozen", "xclip", "ila")
+ALONE: tuple[Family, ...] = ("frozen", "xclip", "ila")
 """Families whose authors publish one file: it may be named instead of a folder.  X-CLIP's needs nothing beside it."""
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 """What a file of weights may end in."""

@@ -42,13 +42,13 @@ A_MEDIA = 3
 
 
 T = TypeVar("T", float, Floats)
-WHOLE = np.float32(2 / 3)
+WHOLE = 2 / 3
 """How much the whole of a told sentence counts beside its steps."""
 
 
 def told(steps: T, whole: T) -> T:
     """The score of a sentence that tells steps, from that of the steps and that of the whole of it."""
-    return (1 - WHOLE) * steps + WHOLE * whole  # type: ignore[return-value]
+    return (1 - WHOLE) * steps + WHOLE * whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ here knows of filters or of libraries; places in errors are those of the text th
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -105,6 +105,12 @@ class Sentence:
         return self.ruled and len(self.clauses) > 1
 
     @property
+    def told(self) -> str:
+        """The whole of such a sentence, without what must not be there."""
+        parts = [" ".join(term.sentence for term in clause.terms if not term.unwanted) for clause in self.clauses]
+        return ", then ".join(parts)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is one wanted thing, in whichever way: what any search asks."""
         (first, *others) = self.clauses
@@ -112,10 +118,21 @@ class Sentence:
 
     def __str__(self) -> str:
         """The query with every rule spelled out: read again, it means the same."""
+        if self.is_told:
+            softly = self._spelled(str)
+            try:
+                again = read(softly)
+            except QueryError:
+                again = None
+            if again and (again.clauses, again.links, again.ruled) == (self.clauses, self.links, True):
+                return softly
+        return self._spelled(str.upper)
+
+    def _spelled(self, way: Callable[[str], str]) -> str:
         parts = [str(self.clauses[0])]
         for link, clause in zip(self.links, self.clauses[1:], strict=True):
-            limit = f" WITHIN {link.within:g}s" if math.isfinite(link.within) else ""
-            parts.append(f"{link.relation.upper()} {clause}{limit}")
+            limit = way(f" within {link.within:g}s") if math.isfinite(link.within) else ""
+            parts.append(f"{way(link.relation)} {clause}{limit}")
         return " ".join(parts)
 
 

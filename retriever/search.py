@@ -110,9 +110,9 @@ class Searcher:
     ) -> Answer:
         """A query of several terms or steps."""
         assert asked.said is not None
-        in_words = asked.said.is_told
-        sentences = [*(term.sentence for term in terms_of(asked.said)), *([asked.sentence] if in_words else [])]
-        whole = words_of(asked) if in_words else None
+        told = asked.said.told if asked.said.is_told else ""
+        sentences = [*(term.sentence for term in terms_of(asked.said)), *([told] if told else [])]
+        whole = query_words(told) if told else None
         compound = Compound(library, scorer, asked.said, self.views(library, sentences), known.tail.middle, whole)
         tail = self.calibrator.tail(library, known, asked.said)
         picked = compound.found(depth, where, by, limit)

@@ -6,7 +6,7 @@
 An order set is made of the library's own clips: two of one kind, A then B and B then A, a few seconds each, in new
 files; and sentences that are true of one order only.  Captions come from --manifest, lines of
 {"media": "clip.mp4", "caption": "…", "span": [start, end]} as `reelseek train` reads them; without it, what is
-said in each clip stands for it.  docs/evaluation.md tells the rest.
+said in each clip stands for it.  With --json the set is told as a document; docs/evaluation.md has the rest.
 """
 
 import argparse

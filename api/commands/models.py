@@ -46,7 +46,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         elif what == "verify":
             verb.add_argument("name", nargs="?", default="", metavar="NAME", help="this one alone")
         else:
-            verb.add_argument("name", metavar="NAME", help="ARCHITECTURE:TAG, or hf-hub:ORG/NAME")
+            about = "ARCHITECTURE:TAG, hf-hub:ORG/NAME" + (
+                ", a folder, or frozen:, xclip:, ila: and a file" if what in ("show", "measure") else ""
+            )
+            verb.add_argument("name", metavar="NAME", help=about)
         if what == "measure":
             _common.settings_arguments(verb, "device", "precision", "runtime")
         if what == "pull":
@@ -179,7 +182,8 @@ def _measure(args: argparse.Namespace) -> int:
     from api import cards, throughput
 
     choice = _common.models(_common.settings(args))
-    throughput.measured(cards.card(args.name).family, args.name, choice)
+    card = cards.card(args.name)
+    throughput.measured(card.family, args.name.removeprefix(f"{card.family}:"), choice)
     return _told(cards.card(args.name), args)
 
 

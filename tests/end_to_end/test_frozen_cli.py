@@ -1,5 +1,6 @@
 """A video tower beside the frames, through the command line: real files, a real store, a real search."""
 
+import shutil
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -237,3 +238,27 @@ def test_a_wrong_choice_is_one_line_with_the_way_out(films, tmp_path, capsys, na
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert not (tmp_path / "lib" / "tokens").exists()
+
+
+def test_its_card_is_told_and_measured(films, video, monkeypatch, capsys):
+    monkeypatch.setattr("api.throughput.SECONDS", 0.0)
+    monkeypatch.setenv("REELSEEK_CACHE", str(films.parent / "cache"))
+    card = printed_by("models", "show", f"frozen:{video}", capsys=capsys)
+    assert card["family"] == "frozen"
+    assert card["parameters"] > 10_000
+    assert card["throughput"] == []
+    (rate,) = printed_by("models", "measure", f"frozen:{video}", "--runtime", "torch", capsys=capsys)["throughput"]
+    assert rate["unit"] == "seconds of film/s"
+    assert rate["rate"] > 0
+
+
+def test_a_model_that_lies_elsewhere_names_its_flag(films, tower, video, capsys, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(video.parent, moved)
+    assert main(["index", str(films), "--video-model", f"frozen:{moved / video.name}"]) == 0
+    shutil.rmtree(moved)
+    parts._with_model.cache_clear()
+    capsys.readouterr()
+    assert main(["search", "something red"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "say where with --video-model" in line

@@ -12,6 +12,7 @@ import pytest
 import torch
 import towers
 from documents import printed_by
+from safetensors.torch import save_file
 from transformers import AutoTokenizer, ClapFeatureExtractor
 
 from api import Library, ModelChoice, parts
@@ -289,3 +290,20 @@ def test_an_authors_checkpoint_becomes_a_tower_and_a_head(films, tmp_path, capsy
     assert head["token_spaces"][0] in {space["id"] for space in stats["spaces"]}
     found = printed_by("search", "something blue", "--min-confidence", "0", "--head", "head", capsys=capsys)
     assert found["moments"]
+
+
+def test_weights_that_fit_nothing_leave_a_new_library_free(films, tower, tmp_path, capsys):
+    other = tmp_path / "other.safetensors"
+    model = towers.openclip_model({**colours.CONFIG, "embed_dim": 32})
+    save_file(model.state_dict(), other)
+    assert indexed(films, "--model", str(tower), "--checkpoint", str(other)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is of another architecture" in line
+    assert indexed(films, "--model", str(tower)) == 0
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--device", "cpu"), ("--precision", "bf16"), ("--runtime", "torch")])
+def test_a_pack_without_models_has_nothing_to_place(films, flag, value, capsys):
+    assert main(["index", str(films), flag, value]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{flag} is {value}, and pack 'offline' has no model" in line
