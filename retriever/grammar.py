@@ -106,9 +106,10 @@ class Sentence:
 
     @property
     def told(self) -> str:
-        """The whole of such a sentence, without what must not be there."""
+        """All that such a sentence tells of, without what must not be there, and in no order: that is for the steps to
+        say, and one vector for all of it would only guess."""
         parts = [" ".join(term.sentence for term in clause.terms if not term.unwanted) for clause in self.clauses]
-        return ", then ".join(parts)
+        return " and ".join(sorted(parts))
 
     @property
     def is_plain(self) -> bool:

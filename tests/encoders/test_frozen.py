@@ -389,6 +389,8 @@ def test_who_it_is_stands_in_the_header(made: Made, copied: Path, monkeypatch: p
     assert build(str(copied / "one.safetensors"), device="cpu").space.dimension == SIZES.dimension
 
 
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("sizes", [replace(SIZES, dim=32, text_dim=48, frames=1), replace(SIZES, depth=1, patch=16)])
 def test_models_of_other_sizes_are_read_from_their_shapes(tmp_path: Path, sizes: Any) -> None:
     """Towers narrower than a head have one; a model of one frame sees pictures."""
     model = towers_frozen.folder(tmp_path / "m", sizes)
