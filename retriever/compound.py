@@ -12,6 +12,8 @@ that the whole sentence finds in that media: `he stands up` says little by itsel
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -33,13 +35,10 @@ from retriever.types import (
     TimeSpan,
     WordQuery,
 )
-from retriever.words import forms, matched, query_words
+from retriever.words import asked_words, matched
 
 LOOKED_AT = 40
 """Media that a query in steps looks at from end to end."""
-A_MEDIA = 3
-"""Times that one media answers, where moments are wanted."""
-
 
 T = TypeVar("T", float, Floats)
 WHOLE = 2 / 3
@@ -71,8 +70,8 @@ def terms_of(sentence: Sentence) -> tuple[Term, ...]:
 
 def words_of(term: Term) -> WordQuery:
     """What is looked for word by word."""
-    phrases = tuple(phrase for phrase in (tuple(forms(said)) for said in term.phrases) if phrase)
-    return WordQuery(() if term.exact else query_words(term.sentence).terms, phrases)
+    words = asked_words(term.sentence, term.phrases)
+    return replace(words, terms=()) if term.exact else words
 
 
 class Compound:
@@ -114,15 +113,12 @@ class Compound:
         table = scored[0].table
         whole = self._of_whole(numbers, where)
         seen = _Views(self._library, self._sentence, self._terms, self._words, scored, self._chance)
-        answers: list[Found] = []
         first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
+        by_media: list[Iterator[Found]] = []
         for begin, end in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
-            found = seen.of_media(begin, end, 1 if by == "video" else A_MEDIA)
-            best = whole[begin:end].max() if whole is not None else None
-            if best is not None:
-                found = (replace(one, score=told(one.score, float(best))) for one in found)
-            answers += found
-        return sorted(answers, key=lambda one: -one.score)[:limit]
+            best = None if whole is None else float(whole[begin:end].max())
+            by_media.append(seen.of_media(begin, end, best))
+        return _best_first(by_media, limit, again=by != "video")
 
     def _of_whole(self, numbers: Ids, where: Filter) -> Floats | None:
         """What each segment has of the whole sentence."""
@@ -166,6 +162,22 @@ class Compound:
         return every[np.argsort(-worth, kind="stable")[:LOOKED_AT]]
 
 
+def _best_first(by_media: Sequence[Iterator[Found]], limit: int, *, again: bool) -> list[Found]:
+    """The best of all, best first.  Each media has its answers ready best first, and is asked for another one only when
+    it has given one; without `again` it gives one."""
+    ready: list[tuple[float, int, Found]] = []
+    for place, answers in enumerate(by_media):
+        ready += [(-one.score, place, one) for one in islice(answers, 1)]
+    heapify(ready)
+    taken: list[Found] = []
+    while ready and len(taken) < limit:
+        _, place, best = heappop(ready)
+        taken.append(best)
+        for one in islice(by_media[place], 1) if again else ():
+            heappush(ready, (-one.score, place, one))
+    return sorted(taken, key=lambda one: -one.score)
+
+
 def _best(one: Scored, media: Ids) -> Floats:
     """The best score of each of these media; the worst of all where it has none."""
     known = one.fused[np.isfinite(one.fused)]
@@ -194,20 +206,23 @@ class _Views:
         ]
         self._witnesses = [Witness(library, one, asked) for one, asked in zip(self._scored, words, strict=True)]
 
-    def of_media(self, begin: int, end: int, most: int) -> Iterator[Found]:
-        """The answers of the media that has these rows, best first."""
+    def of_media(self, begin: int, end: int, whole: float | None) -> Iterator[Found]:
+        """The answers of the media that has these rows, best first; `whole` is what it has of a told sentence."""
         rows = np.arange(begin, end)
         curves = joined([witness.curve(begin, end) for witness in self._witnesses])
         clauses = list(self._clauses(curves))
         taken: list[TimeSpan] = []
-        for _ in range(most):
-            left = [curve.without(taken) for curve in clauses]
-            placed = steps(left, self._sentence.links)
-            if placed is None:
-                return
+        while placed := steps(left := [curve.without(taken) for curve in clauses], self._sentence.links):
             found = self._told(placed, left, curves, rows)
-            yield found
-            taken.append(found.span)
+            yield found if whole is None else replace(found, score=told(found.score, whole))
+            taken += [found.span, *self._held(placed, rows)]
+
+    def _held(self, placed: Sequence[Step], rows: Ids) -> list[TimeSpan]:
+        """The segments that the steps of an answer lie in: as in a plain search, what is left of them is none of its
+        own."""
+        spans = self._scored[0].table.spans[rows]
+        at = {_row(spans, (step.start + step.end) / 2) for step in placed}
+        return [TimeSpan(*spans[row].tolist()) for row in at]
 
     def _clauses(self, curves: Sequence[Curve]) -> Iterator[Curve]:
         """A curve a clause."""

@@ -23,7 +23,7 @@ from retriever.registry import Registry
 from retriever.scoring import Scored, Scorer
 from retriever.settings import Settings
 from retriever.types import EVERYTHING, Answer, Filter, Matrix, Moment, TimeSpan, WordQuery
-from retriever.words import forms, query_words
+from retriever.words import asked_words, query_words
 
 RERANKERS = Registry("retriever.rerankers")
 BY = ("moment", "video")
@@ -147,10 +147,8 @@ class Searcher:
 
 
 def words_of(query: Query) -> WordQuery:
-    """The words of a question: those in quotes count one by one as well as in a row."""
-    words = query_words(query.sentence)
-    phrases = tuple(tuple(forms(phrase)) for phrase in query.phrases)
-    return WordQuery(words.terms, tuple(phrase for phrase in phrases if phrase))
+    """The words of a plain question."""
+    return asked_words(query.sentence, query.phrases)
 
 
 def _answer(asked: Query, found: Sequence[Moment], tail: Tail, least: float) -> Answer:

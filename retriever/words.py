@@ -74,6 +74,12 @@ def query_words(text: str) -> WordQuery:
     return WordQuery(tuple(topical if topical or phrases else rest), phrases)
 
 
+def asked_words(sentence: str, phrases: Sequence[str]) -> WordQuery:
+    """The words of a sentence, and its quoted phrases, which count one by one as well as in a row."""
+    cut = (tuple(forms(phrase)) for phrase in phrases)
+    return WordQuery(query_words(sentence).terms, tuple(phrase for phrase in cut if phrase))
+
+
 def matched(words: WordQuery, text: str, modality: Modality) -> tuple[str, ...]:
     """The words of a line that answer a question, as they stand there, in order, each once."""
     line = unicodedata.normalize("NFKC", text)

@@ -458,6 +458,26 @@ def test_a_field_leaves_the_other_ways_aside(days: Searcher) -> None:
     assert not all_of(days, 'written:"never do it"')
 
 
+def test_one_media_answers_as_often_as_it_can(days: Searcher) -> None:
+    """A film of many boats has them all, and not the first few."""
+    scenes = [(4, "sailing boat"), (4, "iron bridge")] * 6
+    searcher = Searcher(library((*ZOO, media("regatta", seen=scenes))), Words())
+    found = [moment for moment in searcher.search("seen:(sailing boat)", min_confidence=0) if moment.score > 5]
+    assert sorted(round(moment.start_s) for moment in found) == [0, 8, 16, 24, 32, 40]
+    assert len(all_of(searcher, "seen:(sailing boat)")) >= 6
+    assert len(searcher.search("seen:(sailing boat)", limit=4, min_confidence=0)) == 4
+    assert len({*keys(searcher.search("seen:(sailing boat)", by="video", min_confidence=0))}) > 1
+
+
+def test_what_a_library_has_none_of_is_not_found() -> None:
+    """Nothing here can be heard."""
+    searcher = Searcher(library((ZOO[0], ZOO[4])), Words())
+    assert not searcher.search("heard:piano", min_confidence=0)
+    assert not searcher.search("seen:tower THEN heard:piano", min_confidence=0)
+    assert not searcher.search("both(tower, piano)", min_confidence=0)
+    assert keys(searcher.search("seen:tower", min_confidence=0))[0] == "tower"
+
+
 def test_weights_say_what_counts(days: Searcher) -> None:
     boats, desks = all_of(days, "boat^10 desk"), all_of(days, "boat desk^10")
     assert "boat" in str(boats[0].evidence[0].labels) or "boat" in str(boats[0].evidence[1].labels)
