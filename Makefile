@@ -30,9 +30,9 @@ test: $(VENV)/.test
 check: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow
 
-## Every figure in docs/experiments.md; each prints its machine.
+## The main figures of docs/experiments.md, over the labelled clips beside the checkout; each prints its machine.
 bench: $(VENV)/.test
-	for script in quality indexing rerank training encode; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in quality moments indexing rerank training encode; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 	$(BIN)/python benchmarks/search.py --at build/bench
 
 clean:

@@ -208,6 +208,10 @@ def main() -> None:
     parser.add_argument("--library", type=Path)
     parser.add_argument("--hours", type=float, default=0.0)
     args = parser.parse_args()
+    if args.media is None and not args.hours:
+        args.media = Path(__file__).parents[2] / "shared" / "media"
+    if args.media is not None and not (args.media / "manifest.jsonl").is_file():
+        parser.error(f"{args.media} has no manifest.jsonl")
     print(machine.describe())
     if args.hours:
         timing(args.hours)

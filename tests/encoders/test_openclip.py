@@ -117,7 +117,7 @@ def test_siglip_answers_otherwise_without_its_padding(tmp_path: Path) -> None:
 def test_bfloat16_is_near(clip: Made) -> None:
     frames = towers.frames(3, 40, 40)
     rows = [
-        OpenClip(openclip.ClipTowers(_openclip.tower(towers.files(clip.folder)), CPU, dtype))
+        OpenClip(openclip.OpenClipTowers(_openclip.tower(towers.files(clip.folder)), CPU, dtype))
         .encode_frames(frames, towers.seconds(3))
         .rows
         for dtype in (torch.float32, torch.bfloat16)
@@ -322,7 +322,7 @@ def test_an_architecture_of_the_library_with_own_weights(tmp_path: Path, monkeyp
     save_file(model.state_dict(), file)
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-8", towers.CLIP)
     found = OpenClip(
-        openclip.ClipTowers(_openclip.tower(Files("Tiny-8", "Tiny-8", None, file, "1" * 64)), CPU, torch.float32)
+        openclip.OpenClipTowers(_openclip.tower(Files("Tiny-8", "Tiny-8", None, file, "1" * 64)), CPU, torch.float32)
     )
     tokens = open_clip.SimpleTokenizer(context_length=16)(QUESTIONS)
     with torch.inference_mode():

@@ -273,6 +273,17 @@ def test_a_library_that_is_there_is_asked_as_it_is(kept, tmp_path, capsys):
     assert document["ranks"] == [1, 1]
 
 
+def test_another_way_of_putting_questions_has_chance_levels_of_its_own(kept, tmp_path, capsys):
+    # Kept as those of plain questions, they would be taken for them by every later search.
+    folder = annotated(tmp_path, ("first", "blue"), ("second", "green"))
+    words = ("retrieval", "--benchmark", "msrvtt_1ka", "--annotations", folder)
+    printed(capsys, *words)
+    plain = set(Path("lib/derived").glob("calibration-*"))
+    assert plain
+    printed(capsys, *words, "--prompts", "photos")
+    assert set(Path("lib/derived").glob("calibration-*")) - plain
+
+
 def test_films_come_before_what_lies_beside_them(tmp_path):
     for name in ("a.jpg", "a.mp4", "a.srt", "b.mov.part", "deep/c.WAV", "deep/c.json", "d"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -50,6 +50,10 @@ def named(moment: dict) -> str:
     return Path(moment["media"]["path"]).stem
 
 
+def test_the_page_has_examples():
+    assert len(EXAMPLES) == len(re.findall(r"^reelseek ", PAGE.read_text("utf-8"), re.MULTILINE)) > 0
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_page_is_read(kept, capsys, example):
     assert main(shlex.split(example)) in (0, 3)
@@ -98,10 +102,15 @@ def test_three_steps(films, capsys):
 
 def test_what_must_not_be_there_takes_away(films, capsys):
     """A part of a film that is blue, and not one that is red as well: the colours of one second exclude each other."""
-    with_all = found("+red +blue", capsys)
-    without = found("red -red", capsys)
-    assert without[0]["score"] < found("red", capsys)[0]["score"] - 1
-    assert with_all
+    plain = found("red", capsys)[0]["score"]
+    assert found("red -red", capsys)[0]["score"] < plain - 1
+    assert found("+red +blue", capsys)[0]["score"] < plain - 1
+
+    def of_red_part(query: str) -> float:
+        moments = found(query, capsys, "--limit", "30")
+        return next(one["score"] for one in moments if (named(one), round(one["start_s"])) == ("blue_red", 2))
+
+    assert of_red_part("blue without red") < of_red_part("blue") - 1
     assert {named(moment) for moment in found("blue without yellow", capsys)[:4]} >= {"blue", "red_blue", "blue_red"}
 
 

@@ -1,6 +1,7 @@
 """A span as a file of its own: the right pictures, upright, with their sound in step; whole or not at all."""
 
 import errno
+import signal
 import subprocess
 import sys
 import time
@@ -69,7 +70,9 @@ def test_a_copy_changes_no_picture(film, tmp_path):
     cut(film, TimeSpan(1.0, 2.0), out)
     with pyav.build().open(film) as media, pyav.build().open(out) as copy:
         whole = [frame.rgb() for frame in media.frames()]
-        assert all(np.array_equal(one.rgb(), whole[10 + at]) for at, one in zip(range(10), copy.frames(), strict=False))
+        cut_out = [frame.rgb() for frame in copy.frames()]
+        assert len(cut_out) >= 10
+        assert all(np.array_equal(one, whole[10 + at]) for at, one in enumerate(cut_out[:10]))
 
 
 def test_an_encoders_signature_goes_along(film, tmp_path):
@@ -347,5 +350,5 @@ def test_a_kill_leaves_nothing(tmp_path):
     )
     assert _until(lambda: any(file.stat().st_size for file in into.iterdir()) or process.poll() is not None)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it was at work till then"
     assert _until(lambda: not list(into.iterdir())), "its child takes the half file along"

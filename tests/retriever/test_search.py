@@ -512,13 +512,14 @@ def test_chance_is_asked_once_a_way_of_perceiving(tmp_path: Path, monkeypatch: p
     assert made == ["None", "vision", "sound"]
 
 
-def test_chance_finds_an_order_as_often_as_it_is_said() -> None:
-    """Queries of steps put together of what has nothing to do with the library pass as rarely as plain ones."""
+@pytest.mark.parametrize("shape", ["{} THEN {}", "+{} +{}"], ids=["steps", "terms"])
+def test_chance_finds_an_order_as_often_as_it_is_said(shape: str) -> None:
+    """Queries put together of what has nothing to do with the library pass as rarely as plain ones."""
     searcher = Searcher(library(), Words())
     draw = np.random.default_rng(0)
     words = [f"nothing{number}" for number in range(200)]
     alarms = [
-        bool(len(searcher.search(f"{one} THEN {other}", min_confidence=0.9)))
+        bool(len(searcher.search(shape.format(one, other), min_confidence=0.9)))
         for one, other in draw.choice(words, (60, 2))
     ]
     assert np.mean(alarms) < 0.3
