@@ -20,11 +20,12 @@ from retriever.errors import BenchmarkError
 from retriever.evaluation import absence, report
 from retriever.evaluation._formats import lines, record
 from retriever.evaluation.absence import Judged, Point
+from retriever.evaluation.report import Document
+from retriever.query import both
 from retriever.search import Searcher
 from retriever.types import EVERYTHING, Answer, Filter, Media, TimeSpan
 
 Tell = Callable[[str], None]
-Document = dict[str, Any]
 
 SOONEST = 1.0
 """Seconds of a media before which nobody can say that something was not there yet."""
@@ -181,7 +182,7 @@ def _told(library: Library, rate: float, point: Point, whole: bool) -> Document:
     stated = library.search("nothing", limit=1, min_confidence=least).false_alarms if whole else None
     return {
         "rate": rate,
-        "min_confidence": round(min(1.0, point.min_confidence), 9),
+        "min_confidence": round(least, 9),
         "false_alarms": round(point.false_alarms, 6),
         "stated": None if stated is None else round(float(stated), 6),
         "misses": round(point.misses, 6),
@@ -191,8 +192,6 @@ def _told(library: Library, rate: float, point: Point, whole: bool) -> Document:
 
 def _of_media(library: Library, question: Question, number: int, where: Filter) -> list[_Asked]:
     """As it is, and again without the media that answer it; at a date, of what was recorded before."""
-    from retriever.query import both
-
     seen = both(where, Filter(before=question.date)) if question.date else where
     there = question.relevant & {media.key for media in library.media(seen)} if seen.asks else question.relevant
     answer = _best(library.searcher, question.text, seen)

@@ -21,7 +21,7 @@ from indexer import recipe as recipes
 from indexer.representatives import segment_vectors
 from retriever.ports import Snapshot
 from retriever.search import Searcher
-from retriever.types import EVERYTHING, LABELS_KEPT, Entry, Filter, Line, Media, Segment, TimeSpan, Tokens
+from retriever.types import EVERYTHING, LABELS_KEPT, Entry, Filter, Ids, Media, Segment, TimeSpan, Tokens
 
 Change = Callable[[Entry], Entry | None]
 """What becomes of a media; None: it is not there.  First-stage vectors are made afterwards."""
@@ -79,26 +79,18 @@ def shuffled(seed: int) -> Change:
 
     def change(entry: Entry) -> Entry:
         rng = np.random.default_rng([seed, int(entry.media.key[:8], 16) if _hex(entry.media.key) else 0])
-        tokens = {space: _reordered(own, rng) for space, own in entry.tokens.items()}
+        tokens = {
+            space: replace(_at(own, rng.permutation(len(own))), spans=own.spans) for space, own in entry.tokens.items()
+        }
         order = rng.permutation(len(entry.lines))
-        lines = [
-            Line(entry.lines[at].span, entry.lines[to].text, entry.lines[to].modality, entry.lines[to].confidence)
-            for at, to in enumerate(order)
-        ]
-        return replace(entry, tokens=tokens, lines=tuple(lines))
+        lines = tuple(replace(entry.lines[to], span=line.span) for line, to in zip(entry.lines, order, strict=True))
+        return replace(entry, tokens=tokens, lines=lines)
 
     return change
 
 
 def _hex(key: str) -> bool:
     return all(letter in "0123456789abcdef" for letter in key[:8])
-
-
-def _reordered(tokens: Tokens, rng: np.random.Generator) -> Tokens:
-    order = rng.permutation(len(tokens))
-    labels = tuple(tokens.labels[at] for at in order) if tokens.labels else ()
-    probabilities = tokens.probabilities[order] if tokens.labels else tokens.probabilities
-    return Tokens(tokens.rows[order], tokens.spans, tokens.norms[order], labels, probabilities)
 
 
 def until(second: float) -> Change:
@@ -112,7 +104,7 @@ def until(second: float) -> Change:
         )
         if not segments:
             return None
-        tokens = {space: _until(own, second) for space, own in entry.tokens.items()}
+        tokens = {space: _at(own, np.flatnonzero(own.spans[:, 1] <= second)) for space, own in entry.tokens.items()}
         lines = tuple(line for line in entry.lines if line.span.end <= second)
         media = replace(entry.media, duration=min(entry.media.duration, second))
         return replace(entry, media=media, segments=segments, tokens=tokens, lines=lines)
@@ -120,8 +112,8 @@ def until(second: float) -> Change:
     return change
 
 
-def _until(tokens: Tokens, second: float) -> Tokens:
-    kept = np.flatnonzero(tokens.spans[:, 1] <= second)
-    labels = tuple(tokens.labels[at] for at in kept) if tokens.labels else ()
-    probabilities = tokens.probabilities[kept] if tokens.labels else tokens.probabilities
-    return Tokens(tokens.rows[kept], tokens.spans[kept], tokens.norms[kept], labels, probabilities)
+def _at(tokens: Tokens, places: Ids) -> Tokens:
+    """The tokens at these places, in their order."""
+    labels = tuple(tokens.labels[at] for at in places) if tokens.labels else ()
+    probabilities = tokens.probabilities[places] if tokens.labels else tokens.probabilities
+    return Tokens(tokens.rows[places], tokens.spans[places], tokens.norms[places], labels, probabilities)

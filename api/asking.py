@@ -18,6 +18,9 @@ from retriever.query import Query
 from retriever.search import Searcher
 from retriever.types import Filter, Moment
 
+OTHERS = 20
+"""Media that a sentence is asked of where it is to say nothing but how likely it sounds."""
+
 
 def grammatical(text: str) -> Query:
     """A sentence with its steps and terms as the query language reads them, and as plain words where it cannot."""

@@ -5,29 +5,26 @@
 Every sentence and its twin are asked of one media alone, so nothing but that media and the sentence counts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.altered import altered, shuffled
-from api.asking import Asker
+from api.asking import OTHERS, Asker
 from api.service import Library
 from retriever.errors import BenchmarkError
 from retriever.evaluation import order, report
 from retriever.evaluation.order import Alone, Stitched, Told, Trials
+from retriever.evaluation.report import Document
 from retriever.query import Query
 from retriever.types import Filter, Moment
 
 Tell = Callable[[str], None]
-Document = dict[str, Any]
 Score = Callable[[str, int], float]
 """Of a sentence on the media at this place of the set."""
 
-OTHERS = 20
-"""Media that a sentence is asked of where it is to say nothing but how likely it sounds."""
 WITHIN = (1, 5, 10)
 """Places among which a part is to be found alone: the first, and as many as a search shows."""
 SHOWN = 3
@@ -104,7 +101,7 @@ def _keys(library: Library, folder: Path, stitched: Sequence[Stitched]) -> list[
     return [key for key in found if key is not None]
 
 
-def _trials(stitched: Sequence[Stitched], score: Score, phrasings: Sequence[str] | Any) -> Trials:
+def _trials(stitched: Sequence[Stitched], score: Score, phrasings: Collection[str]) -> Trials:
     rows = [
         (score(true, at), score(false, at), at, one.pair, phrasing)
         for at, one in enumerate(stitched)

@@ -41,13 +41,14 @@ class Gallery:
     looking: Looking
     cache: Path | None
     keys: tuple[str | None, ...]  # (M,) None where it could not be had
+    asks: str = ""  # how `encode` puts questions, as a `Searcher` has it
 
     @property
     def missing(self) -> NDArray[np.bool_]:
         return np.array([key is None for key in self.keys])
 
     def searcher(self, looking: Looking) -> Searcher:
-        return Searcher(self.store, self.encode, looking, self.cache)
+        return Searcher(self.store, self.encode, looking, self.cache, self.asks)
 
 
 def toy(looking: Looking) -> tuple[Task, Gallery]:
@@ -69,21 +70,16 @@ def gallery(
     """
     if videos:
         there = files(videos)
-        paths = [path for name in task.media if (path := _named(name, manifest, there))]
+        paths = [path for name in task.media if (path := meant(name, manifest, there))]
         if not paths:
             raise BenchmarkError(_nowhere(manifest, task, f"below {videos}"))
         library.index(paths, pack=pack, jobs=jobs, watch=watch)
-    below = videos.absolute() if videos else None
-    held: dict[str, str] = {}
-    paths_held = ((Path(path), media.key) for media in library.media() for path in media.paths)
-    for path, key in sorted(paths_held, key=lambda pair: _likely(pair[0])):
-        if below is None or path.is_relative_to(below):
-            held.setdefault(path.stem, key)
-    keys = tuple(_named(name, manifest, held) for name in task.media)
+    held = held_by(library, videos.absolute() if videos else None)
+    keys = tuple(meant(name, manifest, held) for name in task.media)
     if not any(keys):
         raise BenchmarkError(_nowhere(manifest, task, f"in the library {library.path}"))
     searcher = library.searcher
-    return Gallery(library.store, searcher.encode, searcher.looking, searcher.cache, keys)
+    return Gallery(library.store, searcher.encode, searcher.looking, searcher.cache, keys, searcher.asks)
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -98,11 +94,21 @@ def files(folder: Path) -> dict[str, Path]:
     return found
 
 
+def held_by(library: Library, below: Path | None = None) -> dict[str, str]:
+    """Keys of a library's media by the name of a file without ending, as `files` has them; only of files `below`."""
+    held: dict[str, str] = {}
+    paths = ((Path(path), media.key) for media in library.media() for path in media.paths)
+    for path, key in sorted(paths, key=lambda pair: _likely(pair[0])):
+        if below is None or path.is_relative_to(below):
+            held.setdefault(path.stem, key)
+    return held
+
+
 def _likely(path: Path) -> tuple[bool, Path]:
     return path.suffix.lower() not in _formats.MEDIA_ENDINGS, path
 
 
-def _named(name: str, manifest: Manifest, held: Mapping[str, T]) -> T | None:
+def meant(name: str, manifest: Manifest, held: Mapping[str, T]) -> T | None:
     """What a media's name stands for, in any of the ways that its file may be called."""
     return next((held[stem] for stem in _stems(name, manifest) if stem in held), None)
 

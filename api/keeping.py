@@ -1,12 +1,31 @@
-"""Files for people, written beside their place and then renamed: whole, or not there."""
+"""Files written beside their place and then renamed: whole, or not there."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
 
-def text(file: Path, page: str, what: str) -> None:
+def whole(file: Path, content: bytes) -> None:
+    """Over what is there; on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
     """
+    half = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with half.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        half.replace(file)
+    finally:
+        with suppress(OSError):
+            half.unlink()
+
+
+def text(file: Path, page: str, what: str) -> None:
+    """A page for people.
+
     Raises:
         OSError: it cannot be written; the message says that of `what`.
     """
@@ -18,12 +37,7 @@ def data(file: Path, content: bytes, what: str) -> None:
     Raises:
         OSError: as `text`.
     """
-    half = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
-        half.write_bytes(content)
-        half.replace(file)
+        whole(file, content)
     except OSError as error:
         raise OSError(error.errno, f"{what} cannot be written: {error.strerror}", str(file)) from error
-    finally:
-        with suppress(OSError):
-            half.unlink()

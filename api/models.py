@@ -13,15 +13,14 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from re import sub
-from tempfile import NamedTemporaryFile
 
-from api import sources
+from api import keeping, sources
 from api.downloads import Broken, Watch, fetch, unwritable
 from api.sources import Plan
 from encoders import _models
@@ -194,7 +193,7 @@ def _brought(plan: Plan, coming: Path, watch: Watch) -> Pinned:
     """All files of a plan in `coming`, on the disk."""
     files = {remote.name: fetch(remote, coming, watch) for remote in plan.remotes}
     for name, body in plan.made.items():
-        written(coming / name, body)
+        keeping.whole(coming / name, body)
         files[name] = sha256(body).hexdigest()
     for file in files_below(coming):
         if file.name not in files:
@@ -283,23 +282,8 @@ def _noted(name: str, one: Pinned | None) -> None:
         if one is not None:
             held[name] = {**asdict(one), "files": dict(one.files), "facts": dict(one.facts)}
         page = {"version": _models.VERSION, "models": {key: held[key] for key in sorted(held)}}
-        written(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
+        keeping.whole(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
         _synced(lock_file().parent)
-
-
-def written(file: Path, body: bytes) -> None:
-    """Whole or not at all."""
-    with NamedTemporaryFile(dir=file.parent, prefix=".", delete=False) as stream:
-        try:
-            stream.write(body)
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.chmod(stream.name, 0o644)
-            os.replace(stream.name, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(stream.name)
-            raise
 
 
 def _synced(folder: Path) -> None:

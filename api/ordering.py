@@ -19,7 +19,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from api import training
+from api import keeping, training
 from api.service import Library
 from indexer.ports import OpenMedia, Reader
 from retriever.errors import BenchmarkError, ManifestError, MediaError
@@ -100,7 +100,7 @@ def trained_on(library: Library, lists: Sequence[Path]) -> frozenset[str]:
                 f"--apart-from {file} is no file: a head does not name the media it was trained on, so name the "
                 "caption file that `reelseek train` was given, or a .txt file with an id or a path a line"
             )
-        named = training._Named(everything, file.parent)
+        named = training.Named(everything, file.parent)
         if file.suffix == ".txt":
             names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         else:
@@ -119,7 +119,7 @@ def worded(text: str) -> str:
 
 def _captions(library: Library, manifest: Path) -> Iterator[tuple[Media, str, TimeSpan | None, str]]:
     everything = library.media()
-    named = training._Named(everything, manifest.parent)
+    named = training.Named(everything, manifest.parent)
     told = [(line, named(line.media)) for line in training.captions(manifest)]
     if not any(media for _, media in told):
         raise ManifestError(f"{manifest} names no media of this library: `reelseek media` lists what is there")
@@ -251,9 +251,7 @@ def write(chosen: Sequence[tuple[Event, Event]], folder: Path, gap: float = 0.0)
             _stitch(folder / file, one, other, gap)
             lines.append(_line(name, f"{number:04d}", kind, file, (first, one), (second, other), gap))
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    part = folder / f"{order.SET}.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / order.SET)
+    keeping.text(folder / order.SET, text, "the set")
     return lines
 
 

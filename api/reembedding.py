@@ -24,19 +24,18 @@ def document(library: Path, store: Store, summary: Summary | None = None) -> Doc
     with store.snapshot() as snapshot:
         two, held = snapshot.reembedding, snapshot.held()
         lacking = [media for media, _ in snapshot.lacking()]
-        foreign, media = snapshot.foreign(), snapshot.counts()["media"]
-        size = snapshot.counts()["bytes"]
+        foreign, counts = snapshot.foreign(), snapshot.counts()
     made = store.catalog.recipe()
     old = two.old if two else Side(*made, frozenset(held)) if made else None
     return {
         "library": str(library),
-        "media": media,
+        "media": counts["media"],
         "searched": two.searched.value if two else None,
         "old": old and _side(old, two.new if two else None, held),
         "new": _side(two.new, two.old, held) if two else None,
         "lacking": [_named(one) for one in lacking],
         "foreign": [_named(one) for one in foreign],
-        "bytes": size,
+        "bytes": counts["bytes"],
         "run": summary and _run(summary),
         "next": _next(library, two, bool(lacking), bool(foreign)),
     }

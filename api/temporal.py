@@ -5,27 +5,23 @@ document = judged(library, manifest, "", Path("annotations"), seeds=1, tell=say)
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from api import evaluation
 from api.altered import Change, altered, shuffled, until
-from api.asking import Asker
+from api.asking import OTHERS, Asker
 from api.service import Library
 from indexer import recipe as recipes
 from retriever.errors import BenchmarkError
 from retriever.evaluation import benchmarks, report, temporal
 from retriever.evaluation._temporal import Item
 from retriever.evaluation.benchmarks import Manifest
+from retriever.evaluation.report import Document
 from retriever.evaluation.temporal import Told
 from retriever.types import Entry, Filter
 
 Tell = Callable[[str], None]
-Document = dict[str, Any]
-
-OTHERS = 20
-"""Media that a sentence is asked of where it is to say nothing but how likely it sounds."""
 
 
 def judged(library: Library, manifest: Manifest, split: str, folder: Path, seeds: int, tell: Tell) -> Document:
@@ -37,8 +33,8 @@ def judged(library: Library, manifest: Manifest, split: str, folder: Path, seeds
     everything, notes = benchmarks.read_items(manifest, split, folder)
     for note in notes:
         tell(f"warning: {note}")
-    held = {Path(path).stem: media.key for media in library.media() for path in media.paths}
-    keys = {item.media: evaluation._named(item.media, manifest, held) for item in everything}
+    held = evaluation.held_by(library)
+    keys = {item.media: evaluation.meant(item.media, manifest, held) for item in everything}
     items = [item for item in everything if keys[item.media]]
     missing = [name for name, key in keys.items() if key is None]
     if not items:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from api.models import LOCKS, written
+from api import keeping
+from api.models import LOCKS
 from api.parts import ModelChoice
 from encoders._cache import cache_folder
 from encoders._models import models_folder
@@ -119,4 +120,4 @@ def _noted(model: str, rate: Rate) -> None:
         ]
         everything[model] = [*others, rate]
         page = {name: [asdict(one) for one in rates] for name, rates in sorted(everything.items())}
-        written(_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
+        keeping.whole(_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())

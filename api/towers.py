@@ -11,7 +11,6 @@ layouts: layer512/x-pool, model/clip_transformer.py; transformers, modeling_clip
 import json
 import re
 from collections.abc import Mapping
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from encoders._clipshapes import HEAD_WIDTH, along, heads_of, layers_of
 from encoders._models import CONFIG, WEIGHTS, Files, locate
 from encoders._unpickling import tensors
 from retriever.errors import WrongCheckpoint
@@ -27,8 +27,6 @@ Weights = dict[str, torch.Tensor]
 
 CLIP, POOL = "clip.", "pool_frames."
 """What stands before the names of the two halves."""
-HEAD_WIDTH = 64
-"""Of an attention head, in every CLIP that OpenAI published."""
 PREPROCESSING = {
     "mean": [0.48145466, 0.4578275, 0.40821073],
     "std": [0.26862954, 0.26130258, 0.27577711],
@@ -126,9 +124,7 @@ def configuration(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """
     width, _, patch, _ = state["visual.conv1.weight"].shape
     places, embed = state["visual.positional_embedding"].shape[0], state["visual.proj"].shape[1]
-    side = isqrt(places - 1)
-    if side * side != places - 1:
-        raise ValueError(f"{places - 1} patches are no square")
+    side = along(places - 1)
     context, text_width = state["positional_embedding"].shape
     return {
         "model_cfg": {
@@ -136,7 +132,7 @@ def configuration(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
             "quick_gelu": True,
             "vision_cfg": {
                 "image_size": side * patch,
-                "layers": _layers(state, "visual."),
+                "layers": layers_of(state, "visual.transformer."),
                 "width": width,
                 "head_width": HEAD_WIDTH,
                 "patch_size": patch,
@@ -146,24 +142,13 @@ def configuration(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
                 "context_length": context,
                 "vocab_size": state["token_embedding.weight"].shape[0],
                 "width": text_width,
-                "heads": _heads(text_width),
-                "layers": _layers(state, ""),
+                "heads": heads_of(text_width),
+                "layers": layers_of(state, "transformer."),
                 "mlp_ratio": _ratio(state, ""),
             },
         },
         "preprocess_cfg": PREPROCESSING,
     }
-
-
-def _heads(width: int) -> int:
-    if width % HEAD_WIDTH:
-        raise ValueError(f"a width of {width} is no multiple of {HEAD_WIDTH}")
-    return width // HEAD_WIDTH
-
-
-def _layers(state: Mapping[str, torch.Tensor], tower: str) -> int:
-    found = re.compile(rf"{re.escape(tower)}transformer\.resblocks\.(\d+)\.ln_1\.weight")
-    return len([name for name in state if found.fullmatch(name)])
 
 
 def _ratio(state: Mapping[str, torch.Tensor], tower: str) -> float:

@@ -131,7 +131,7 @@ def told(
         spaces = [space(library.spaces, Modality.VISION, wanted)]
         spaces += [space(library.spaces, Modality.SOUND, wanted)] if audio else []
         media = list(library.media())
-        named = _Named(media, manifest.parent)
+        named = Named(media, manifest.parent)
         known = [(line, named(line.media)) for line in lines]
         unknown = tuple(f"{line.media} (line {line.line})" for line, found in known if found is None)
         kept = [(line, found) for line, found in known if found is not None]
@@ -221,7 +221,7 @@ class _Sets:
         return self._kept[1]
 
 
-class _Named:
+class Named:
     """Which media a line of the manifest means."""
 
     def __init__(self, media: Sequence[Media], folder: Path) -> None:

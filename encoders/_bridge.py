@@ -140,3 +140,10 @@ def _unit(rows: Matrix) -> Matrix:
     """Each row `(N, D)` at length one; a row of zeros stays one."""
     scaled: Matrix = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), NOTHING)
     return scaled
+
+
+def softmax(logits: Floats) -> Floats:
+    """Over the classes of each row `(N, C)`."""
+    powers: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,4 +1,4 @@
-"""Weights into a network, or one line that says why they do not fit."""
+"""Weights into a network, or one line that says why they do not fit, or why a library refuses them."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -50,3 +50,8 @@ def _shape(tensor: torch.Tensor) -> str:
 def _few(names: Collection[str]) -> str:
     listed = ", ".join(list(names)[:NAMED])
     return f"{listed} and {len(names) - NAMED} more" if len(names) > NAMED else listed
+
+
+def first_line(error: Exception) -> str:
+    """Of what a library says, which may be a page."""
+    return str(error).strip().partition("\n")[0]

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, ClapConfig, ClapFeatureExtractor, ClapModel
+from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
-from encoders._checkpoints import fill
+from encoders import _transformers
+from encoders._checkpoints import fill, first_line
 from encoders._devices import sent
 from encoders._models import Files
-from encoders._texts import has_words
 from encoders._unpickling import tensors
-from retriever.errors import MissingWeights, WrongCheckpoint
+from retriever.errors import WrongCheckpoint
 from retriever.types import Floats
 
 REVISION = "1"
@@ -114,15 +114,11 @@ def tower(files: Files) -> Tower:
     Raises:
         WrongCheckpoint: its configuration is not one of CLAP.
     """
-    assert files.folder is not None
     try:
-        table, _ = ClapConfig.get_config_dict(files.folder, local_files_only=True)
-        if table.get("model_type") != "clap":
-            raise ValueError(f"model_type is {table.get('model_type')!r}, wanted 'clap'")
-        config = ClapConfig.from_dict(table)
+        config = _transformers.configuration(ClapConfig, files)
         return Tower(files, config, _ear(files, bool(config.audio_config.enable_fusion)))
     except Exception as error:  # transformers raises nearly anything on a file that is not its own
-        raise WrongCheckpoint(f"{files.name}: config.json is none of a CLAP model ({_line(error)})") from error
+        raise WrongCheckpoint(f"{files.name}: config.json is none of a CLAP model ({first_line(error)})") from error
 
 
 def _ear(files: Files, fused: bool) -> Ear:
@@ -156,17 +152,9 @@ def tokenizer(found: Tower) -> Tokenize:
     Raises:
         MissingWeights, WrongCheckpoint: its files are not in the folder, or not such.
     """
-    folder, config = found.files.folder, found.config.text_config
+    config = found.config.text_config
     longest = min(LONGEST, config.max_position_embeddings - config.pad_token_id - 1)
-    if folder is None or not has_words(folder):
-        raise MissingWeights(
-            f"{found.files.name} has no tokenizer beside it: put its tokenizer.json there, or pull the model with "
-            "reelseek models pull"
-        )
-    try:
-        made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers raises nearly anything on a file that is not its own
-        raise WrongCheckpoint(f"{folder}: its tokenizer cannot be read ({_line(error)})") from error
+    made = _transformers.tokenizer(found.files)
 
     def tokenize(sentences: Sequence[str]) -> Mapping[str, torch.Tensor]:
         said: Mapping[str, torch.Tensor] = made(
@@ -228,7 +216,3 @@ def from_laion(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         else:
             renamed[key] = value
     return renamed
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -16,10 +16,11 @@ import torch
 
 from encoders._devices import ROWS
 from encoders._pixels import Preprocessing
+from encoders._queries import asked_of_frames
 from encoders._texts import unit
 from encoders._towers import Towers
 from retriever.ports import SentenceEncoder
-from retriever.types import Ids, Matrix, Modality, Part, Picture, Space, Stretch, Text, Times, Tokens, Vector
+from retriever.types import Ids, Matrix, Modality, Part, Space, Stretch, Times, Tokens, Vector
 
 LENGTH = 8.0  # seconds that a clip shows
 HOP = 2.0  # seconds that a token stands for
@@ -143,13 +144,7 @@ class Clips:
 
     def encode_query(self, part: Part) -> Vector | None:
         """A text through the text tower; a picture as a clip that stands still; of sounds nothing is known."""
-        if isinstance(part, Text):
-            sentence: Vector = self.texts.encode([part.text])[0]
-            return sentence
-        if isinstance(part, Picture):
-            token: Vector = self.encode_clips([Stretch(part.pixels[None], np.array([[0.0, 1.0]]))])[0].rows[0]
-            return token
-        return None
+        return asked_of_frames(part, self.texts, lambda frames, spans: self.encode_clips([Stretch(frames, spans)])[0])
 
     def encode_clips(self, stretches: Sequence[Stretch]) -> list[Tokens]:
         """A token every two seconds of each stretch."""

@@ -26,6 +26,7 @@ import openvino as ov
 import torch
 
 from encoders._cache import cache_folder
+from encoders._checkpoints import first_line
 from encoders._graphs import compiled, opened
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def converted(module: torch.nn.Module, shape: tuple[int, ...], dtype: torch.dtyp
             probe = torch.rand(CHECKED, *shape, generator=torch.Generator().manual_seed(0))
             alike = float(torch.cosine_similarity(run(probe), module(probe)).min())
     except Exception as error:  # noqa: BLE001  tracing runs others' code, which raises anything
-        log.warning("OpenVINO cannot run this model (%s): torch does, more slowly", str(error).partition("\n")[0])
+        log.warning("OpenVINO cannot run this model (%s): torch does, more slowly", first_line(error))
         return module
     if alike < LEAST[dtype]:
         log.warning("OpenVINO answers otherwise than torch (cosine %.4f): torch runs the model, more slowly", alike)
@@ -129,7 +130,7 @@ def keep(graph: Graph, key: str) -> None:
             "%s cannot be kept (%s), so it is converted at every start: set REELSEEK_CACHE to a folder that can be "
             "written",
             folder,
-            str(error).partition("\n")[0],
+            first_line(error),
         )
     graph.model = None
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers import DistilBertConfig, DistilBertModel
 
-from encoders._checkpoints import fill
+from encoders._checkpoints import fill, first_line
 from encoders._models import Files
 from encoders._pixels import Preprocessing
 from encoders._unpickling import SEVERAL, tensors
@@ -364,7 +364,7 @@ def tokenizer(found: Tower) -> Tokenize:
         made.enable_truncation(found.sizes.positions)
         made.enable_padding()  # the mask hides it
     except Exception as error:  # tokenizers raises Exception itself on a file that is not its own
-        raise WrongCheckpoint(f"{found.words} cannot be read as a tokenizer ({_line(error)})") from error
+        raise WrongCheckpoint(f"{found.words} cannot be read as a tokenizer ({first_line(error)})") from error
     if (count := made.get_vocab_size()) > found.sizes.words:
         raise WrongCheckpoint(
             f"{found.words} has {count:,} words, the weights know {found.sizes.words:,}: put that of "
@@ -391,7 +391,3 @@ def _wordpiece(file: Path) -> Tokenizer:
     first, last = ((word, own[word]) for word in ENDS)
     made.post_processor = BertProcessing(last, first)
     return made
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -17,7 +17,7 @@ from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-from encoders._checkpoints import fill
+from encoders._checkpoints import fill, first_line
 from encoders._models import CONFIG, Files
 from encoders._pixels import Preprocessing
 from encoders._texts import has_words
@@ -120,7 +120,7 @@ def tokenizer(found: Tower) -> Tokenize:
             str(folder), context_length=length, tokenizer_mode=mode, local_files_only=True, **options
         )
     except Exception as error:  # transformers raises nearly anything on a file that is not its own
-        raise WrongCheckpoint(f"{folder}: its tokenizer cannot be read ({_line(error)})") from error
+        raise WrongCheckpoint(f"{folder}: its tokenizer cannot be read ({first_line(error)})") from error
     return own
 
 
@@ -151,7 +151,7 @@ def _built(found: Tower) -> torch.nn.Module:
     try:
         built: torch.nn.Module = kind(**config)
     except (TypeError, ValueError, RuntimeError, KeyError, AssertionError) as error:
-        raise WrongCheckpoint(f"{found.files.name}: open_clip cannot build it ({_line(error)})") from error
+        raise WrongCheckpoint(f"{found.files.name}: open_clip cannot build it ({first_line(error)})") from error
     return built
 
 
@@ -174,7 +174,3 @@ def _renamed(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> dict[s
     kept = {key: value for key, value in weights.items() if not (key in UNNEEDED or key.endswith(POSITIONS))}
     spared = {key: value for key, value in wanted.items() if key in UNNEEDED or key.endswith(POSITIONS)}
     return kept | spared
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

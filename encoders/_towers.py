@@ -1,6 +1,6 @@
 """Both towers of a model, one for media and one for texts, on one device, each read at its first use.
 
-A family of models says how its network and tokenizer are had, and which part of the network sees or hears; what the two
+A family of models says how its network and tokenizer are had, and which part of the network sees or hears; what all
 families have in common is here.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoders._checkpoints import first_line
 from encoders._converted import Graph, Run, converted, keep, kept
 from encoders._devices import Batches, ready
 from retriever.errors import DeviceError
@@ -155,6 +156,6 @@ def faster(module: torch.nn.Module, probe: torch.Tensor) -> Run:
         with torch.inference_mode():
             run(probe)
     except Exception as error:  # noqa: BLE001  a compiler's troubles are of all kinds
-        log.warning("torch cannot compile this model (%s): it runs as it is", str(error).strip().partition("\n")[0])
+        log.warning("torch cannot compile this model (%s): it runs as it is", first_line(error))
         return module
     return run

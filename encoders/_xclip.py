@@ -11,19 +11,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from math import isqrt
 from typing import Any
 
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from transformers import AutoTokenizer, XCLIPConfig, XCLIPModel
+from transformers import XCLIPConfig, XCLIPModel
 
-from encoders._checkpoints import fill
+from encoders import _transformers
+from encoders._checkpoints import fill, first_line
+from encoders._clipshapes import along, heads_of, layers_of
 from encoders._models import CONFIG, Files
 from encoders._pixels import Preprocessing
-from encoders._texts import has_words
 from encoders._unpickling import tensors
-from retriever.errors import MissingWeights, WrongCheckpoint
+from retriever.errors import WrongCheckpoint
 
 Tokenize = Callable[[list[str]], torch.Tensor]
 """Sentences as token numbers `(N, L)`.  The end of a text is its highest number, and nothing after it counts: the text
@@ -42,8 +42,6 @@ IMAGENET: Mapping[str, Any] = {
 """How the authors' weights want their pixels.  The shorter side becomes the network's, as in their test with three
 crops and in what the hub says; their test with one crop scales it to 256 for 224, and sees less of a frame."""
 BILINEAR, BICUBIC = 2, 3  # PIL's numbers
-HEAD_WIDTH = 64
-"""Of an attention head, wherever the authors' code makes one."""
 UNNEEDED = ("prompts_", "logit_scale", "input_resolution", "context_length", "vocab_size")
 """Weights that no vector here depends on, in both layouts.  Video-specific prompts change a text by the video that it
 is compared with, so a text that has them cannot be kept: they belong to a reranker."""
@@ -114,19 +112,18 @@ def _of_folder(files: Files) -> Tower:
     """As config.json and preprocessor_config.json say."""
     assert files.folder is not None
     try:
-        table, _ = XCLIPConfig.get_config_dict(files.folder, local_files_only=True)
-        if table.get("model_type") != "xclip":
-            raise ValueError(f"model_type is {table.get('model_type')!r}, wanted 'xclip'")
-        config = _checked(XCLIPConfig.from_dict(table))
+        config = _checked(_transformers.configuration(XCLIPConfig, files))
     except Exception as error:  # transformers raises nearly anything on a file that is not its own
-        raise WrongCheckpoint(f"{files.name}: {CONFIG['xclip']} is none of an X-CLIP model ({_line(error)})") from error
+        raise WrongCheckpoint(
+            f"{files.name}: {CONFIG['xclip']} is none of an X-CLIP model ({first_line(error)})"
+        ) from error
     side = int(config.vision_config.image_size)
     file = files.folder / SETUP
     try:
         setup = _setup(json.loads(file.read_text("utf-8")), side) if file.is_file() else IMAGENET
         return Tower(files, config, Preprocessing.read(setup, side))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WrongCheckpoint(f"{file} is none that reelseek reads ({_line(error)})") from error
+        raise WrongCheckpoint(f"{file} is none that reelseek reads ({first_line(error)})") from error
 
 
 def _of_file(files: Files) -> Tower:
@@ -140,7 +137,7 @@ def _of_file(files: Files) -> Tower:
     try:
         config = _checked(configuration(weights))
     except Exception as error:  # of shapes that are none of an X-CLIP
-        said = f"it lacks {error}" if isinstance(error, KeyError) else _line(error)
+        said = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
         raise WrongCheckpoint(
             f"{files.name} is of another architecture than X-CLIP in its authors' layout: {said}; name the right one"
         ) from error
@@ -180,9 +177,7 @@ def configuration(weights: Mapping[str, torch.Tensor]) -> XCLIPConfig:
     """
     width, _, patch, _ = weights["visual.conv1.weight"].shape
     patches, embed = weights["visual.positional_embedding"].shape[0] - 1, weights["visual.proj"].shape[1]
-    side = isqrt(max(0, patches))
-    if not side or side * side != patches:
-        raise ValueError(f"{patches} patches are no square")
+    side = along(patches)
     context, text_width = weights["positional_embedding"].shape
     return XCLIPConfig(
         projection_dim=embed,
@@ -190,35 +185,24 @@ def configuration(weights: Mapping[str, torch.Tensor]) -> XCLIPConfig:
             "vocab_size": weights["token_embedding.weight"].shape[0],
             "hidden_size": text_width,
             "intermediate_size": weights["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-            "num_hidden_layers": _layers(weights, "transformer."),
-            "num_attention_heads": _heads(text_width),
+            "num_hidden_layers": layers_of(weights, "transformer."),
+            "num_attention_heads": heads_of(text_width),
             "max_position_embeddings": context,
         },
         vision_config={
             "hidden_size": width,
             "intermediate_size": weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-            "num_hidden_layers": _layers(weights, "visual.transformer."),
-            "num_attention_heads": _heads(width),
+            "num_hidden_layers": layers_of(weights, "visual.transformer."),
+            "num_attention_heads": heads_of(width),
             "mit_hidden_size": embed,
             "mit_intermediate_size": weights["mit.resblocks.0.mlp.c_fc.weight"].shape[0],
-            "mit_num_hidden_layers": _layers(weights, "mit."),
-            "mit_num_attention_heads": _heads(embed),
+            "mit_num_hidden_layers": layers_of(weights, "mit."),
+            "mit_num_attention_heads": heads_of(embed),
             "image_size": side * patch,
             "patch_size": patch,
             "num_frames": weights["mit.positional_embedding"].shape[1],
         },
     )
-
-
-def _heads(width: int) -> int:
-    if width % HEAD_WIDTH:
-        raise ValueError(f"a width of {width} is no multiple of {HEAD_WIDTH}")
-    return width // HEAD_WIDTH
-
-
-def _layers(weights: Mapping[str, torch.Tensor], place: str) -> int:
-    found = re.compile(rf"{re.escape(place)}resblocks\.\d+\.ln_1\.weight")
-    return len([name for name in weights if found.fullmatch(name)])
 
 
 def _setup(page: Mapping[str, Any], side: int) -> dict[str, Any]:
@@ -256,8 +240,8 @@ def tokenizer(found: Tower) -> Tokenize:
     Raises:
         MissingWeights, WrongCheckpoint: its files are not in the folder, or not such.
     """
-    folder, longest = found.files.folder, int(found.config.text_config.max_position_embeddings)
-    if folder is None:
+    longest = int(found.config.text_config.max_position_embeddings)
+    if found.files.folder is None:
         simple = SimpleTokenizer(context_length=longest)
 
         def tokenize(sentences: list[str]) -> torch.Tensor:
@@ -265,15 +249,7 @@ def tokenizer(found: Tower) -> Tokenize:
             return numbers[:, : int(numbers.argmax(dim=1).max()) + 1]
 
         return tokenize
-    if not has_words(folder):
-        raise MissingWeights(
-            f"{found.files.name} has no tokenizer beside it: put its tokenizer.json there, or pull the model with "
-            "reelseek models pull"
-        )
-    try:
-        made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers raises nearly anything on a file that is not its own
-        raise WrongCheckpoint(f"{folder}: its tokenizer cannot be read ({_line(error)})") from error
+    made = _transformers.tokenizer(found.files)
 
     def tokenize_own(sentences: list[str]) -> torch.Tensor:
         said = made(sentences, padding=True, truncation=True, max_length=longest, return_tensors="pt")
@@ -295,7 +271,7 @@ def network(found: Tower) -> XCLIPModel:
     try:
         model = XCLIPModel(found.config)
     except Exception as error:  # of numbers that do not go together
-        raise WrongCheckpoint(f"{found.files.name}: transformers cannot build it ({_line(error)})") from error
+        raise WrongCheckpoint(f"{found.files.name}: transformers cannot build it ({first_line(error)})") from error
     for part in ("prompts_generator", "prompts_visual_layernorm", "prompts_visual_projection", "logit_scale"):
         setattr(model, part, None)
     weights = tensors(found.files.weights)
@@ -324,7 +300,3 @@ def from_authors(weights: Mapping[str, torch.Tensor]) -> Weights:
         else:
             renamed[name] = value
     return renamed
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

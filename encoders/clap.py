@@ -20,9 +20,10 @@ from encoders import _clap
 from encoders._clap import Tokenize, Tower
 from encoders._devices import device_of, dtype_of, sent
 from encoders._models import locate
+from encoders._queries import asked_in_words
 from encoders._texts import Texts, unit
 from encoders._towers import Towers
-from retriever.types import Floats, Matrix, Modality, Part, Sound, Space, Text, Tokens, Vector
+from retriever.types import Floats, Matrix, Modality, Part, Sound, Space, Tokens, Vector
 
 MODALITY = Modality.SOUND
 KIND = "sounds and texts"
@@ -124,9 +125,6 @@ class Clap:
         Raises:
             ValueError: a sound of another rate.
         """
-        if isinstance(part, Text):
-            sentence: Vector = self.texts.encode([part.text])[0]
-            return sentence
         if isinstance(part, Sound) and len(part.samples):
             self._check(part)
             length = self._towers.tower.ear.length
@@ -134,7 +132,7 @@ class Clap:
             mean = unit(self._heard(part.samples, starts, starts + length))[0].mean(axis=0, keepdims=True)
             whole: Vector = unit(mean)[0][0]
             return whole
-        return None
+        return asked_in_words(part, self.texts)
 
     def encode_sound(self, sound: Sound) -> Tokens:
         """Tokens over all of `sound`; each hears as much around its span as there is.

@@ -11,14 +11,14 @@ from hashlib import sha256
 import numpy as np
 import openvino as ov
 
-from encoders._bridge import Bridge, Layer, Mix, Texts, bridge
+from encoders._bridge import Bridge, Layer, Mix, Texts, bridge, softmax
 from encoders._efficientnet import SIDE, graph, read_weights
 from encoders._graphs import Arrays, batches, compiled, kept
 from encoders._queries import asked_of_frames
 from encoders._squares import squares
 from encoders._weights import CLASS_WORDS, CONCEPTS
 from retriever.ports import SentenceEncoder
-from retriever.types import Floats, Modality, Part, Pictures, Space, Times, Tokens, Vector
+from retriever.types import Modality, Part, Pictures, Space, Times, Tokens, Vector
 
 MODALITY = Modality.VISION
 KIND = "frames"
@@ -61,8 +61,8 @@ class Concepts:
 
     def _tokens(self, frames: Pictures, spans: Times) -> Tokens:
         logits = self._network((squares(frames, SIDE) - np.float32(MEAN)) / np.float32(SPREAD))[0]
-        rows, norms = self._bridge.cross(_softmax(logits / np.float32(TEMPERATURE)), logits)
-        return Tokens(rows, spans, norms, *self._bridge.labels(_softmax(logits)))
+        rows, norms = self._bridge.cross(softmax(logits / np.float32(TEMPERATURE)), logits)
+        return Tokens(rows, spans, norms, *self._bridge.labels(softmax(logits)))
 
     @cached_property
     def _weights(self) -> Arrays:
@@ -95,13 +95,6 @@ def _pairs(file: str) -> Iterator[tuple[str, str]]:
     for line in CLASS_WORDS.path(file).read_text(encoding="utf-8").splitlines():
         synset, _, text = line.partition("\t")
         yield synset, text
-
-
-def _softmax(logits: Floats) -> Floats:
-    """Over the classes of each row `(N, C)`."""
-    powers: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def build(sentences: SentenceEncoder) -> Concepts:

@@ -10,12 +10,11 @@ classes, as the offline pack's encoders do.  One with a text tower (theirs of Ki
 from functools import cached_property
 from typing import Any, Final
 
-import numpy as np
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from encoders import _ila
-from encoders._bridge import Bridge, Layer, Mix, bridge
+from encoders._bridge import Bridge, Layer, Mix, bridge, softmax
 from encoders._bridge import Texts as ClassTexts
 from encoders._clips import Clips, ClipTowers, Cut
 from encoders._devices import device_of, dtype_of, sent
@@ -23,7 +22,7 @@ from encoders._ila import Published
 from encoders._models import locate
 from encoders._texts import Texts
 from retriever.ports import SentenceEncoder
-from retriever.types import Floats, Matrix, Modality, Tokens
+from retriever.types import Matrix, Modality, Tokens
 
 MODALITY = Modality.VISION
 KIND = "clips"
@@ -71,7 +70,7 @@ class Actions(Clips):
 
     def tokens(self, raw: Matrix, cut: Cut) -> Tokens:
         """Of logits `(W, C)`."""
-        chances = _softmax(raw)
+        chances = softmax(raw)
         rows, norms = self._bridge.cross(chances, raw)
         return Tokens(rows, cut.spans, norms, *self._bridge.labels(chances))
 
@@ -83,13 +82,6 @@ class Actions(Clips):
     def _class_texts(self) -> ClassTexts:
         said = [name[0].lower() + name[1:] for name in self._names]
         return ClassTexts(self._names, tuple(tuple(prompt.format(name) for name in said) for prompt in PROMPTS))
-
-
-def _softmax(logits: Matrix) -> Floats:
-    """Over the classes of each row `(N, C)`."""
-    powers: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def build(

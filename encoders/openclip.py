@@ -31,7 +31,7 @@ PHOTOS = ("{}", "a photo of {}.", "a video of {}.", "a frame of a film that show
 PROMPTS = {"plain": PLAIN, "photos": PHOTOS}
 
 
-class ClipTowers(Towers):
+class OpenClipTowers(Towers):
     """Both towers of a model of open_clip."""
 
     def __init__(self, tower: Tower, device: torch.device, dtype: torch.dtype, runtime: str = "auto") -> None:
@@ -85,7 +85,7 @@ class OpenClip:
 
     modality = MODALITY
 
-    def __init__(self, towers: ClipTowers, prompts: Sequence[str] = PLAIN) -> None:
+    def __init__(self, towers: OpenClipTowers, prompts: Sequence[str] = PLAIN) -> None:
         tower = towers.tower
         self._towers = towers
         self.model = towers.model
@@ -138,5 +138,5 @@ def build(
     """
     place = device_of(device)
     found = _openclip.tower(locate("openclip", model, checkpoint))
-    towers = ClipTowers(found, place, dtype_of(precision, place), runtime)
+    towers = OpenClipTowers(found, place, dtype_of(precision, place), runtime)
     return OpenClip(towers, PROMPTS.get(prompts) or prompts.split("|"))

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from encoders._bridge import Bridge, Layer, Mix, Texts, bridge
 from encoders._graphs import Arrays, batches, compiled, kept
 from encoders._logmel import RATE, STEP, log_mel, samples_of
+from encoders._queries import asked_in_words
 from encoders._weights import SOUNDEVENTS
 from encoders._yamnet import FRAMES, graph, read_weights
 from retriever.ports import SentenceEncoder
-from retriever.types import Floats, Modality, Part, Sound, Space, Text, Tokens, Vector
+from retriever.types import Floats, Modality, Part, Sound, Space, Tokens, Vector
 
 MODALITY = Modality.SOUND
 KIND = "sound"
@@ -58,13 +59,10 @@ class SoundEvents:
 
     def encode_query(self, part: Part) -> Vector | None:
         """A text through the sentence encoder; a sound as the mean of its tokens; of pictures nothing is known."""
-        if isinstance(part, Text):
-            sentence: Vector = self._sentences.encode([part.text])[0]
-            return sentence
         if isinstance(part, Sound) and len(part.samples):
             mean: Vector = self.encode_sound(part).rows.mean(axis=0)
             return mean / np.linalg.norm(mean)
-        return None
+        return asked_in_words(part, self._sentences)
 
     def encode_sound(self, sound: Sound) -> Tokens:
         """Tokens from the begin of `sound` to its end; what a token reads beyond counts for nothing.

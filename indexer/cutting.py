@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from indexer.decoding import Decoder
 from retriever.errors import BadSettings, CannotDecode
@@ -112,7 +113,7 @@ def cut(
 
 def _made(
     source: Path, span: TimeSpan, half: Path, out: Path, suffix: str, exact: bool, watch: Callable[[float], None]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Any]:
     order = {
         "start": span.start,
         "end": span.end,
@@ -124,7 +125,7 @@ def _made(
     with Decoder() as decoder:
         for page in decoder.cut(source, order):
             if "cut" in page:
-                made: dict[str, dict[str, float]] = page["cut"]
+                made: dict[str, Any] = page["cut"]
                 return made
             watch(float(page["at"]))
     raise CannotDecode(f"{source}: its decoder said nothing of a cut")

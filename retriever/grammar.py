@@ -275,7 +275,6 @@ _HELPERS = frozenset(
     "is are was were am be been do does did has have had can could will would should must may might or if why".split()  # noqa: SIM905
 )
 """Words behind which `not` belongs to a doing: is not smiling."""
-_JOINING = frozenset(["and", "but", ","])
 
 
 def read(text: str) -> Sentence:

@@ -200,10 +200,6 @@ class Tokens:
             np.concatenate([part.probabilities for part in parts]),
         )
 
-    def shifted(self, seconds: float) -> "Tokens":
-        """The same tokens, `seconds` later."""
-        return Tokens(self.rows, self.spans + seconds, self.norms, self.labels, self.probabilities)
-
     def within(self, span: TimeSpan) -> "Tokens":
         """The tokens whose middle lies in `span`."""
         middles = self.spans.mean(axis=1)

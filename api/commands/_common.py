@@ -68,14 +68,14 @@ def jsonable_settings(found: Resolved) -> dict[str, dict[str, Any]]:
     return {name: {"value": getattr(found.settings, name), "from": found.origins[name]} for name in NAMES}
 
 
-def library(chosen: Settings) -> "Library":
-    """The library that the settings name; it has to be there."""
+def library(chosen: Settings, place: "Path | None" = None, *, create: bool = False) -> "Library":
+    """The library that the settings name, or the one at `place`; it has to be there, unless `create` makes it."""
     from api.service import Library
 
     return Library.open(
-        chosen.library,
+        place or chosen.library,
         store=chosen.store,
-        create=False,
+        create=create,
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,

@@ -77,7 +77,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _common.models_arguments(order, "models of the pack openclip")
 
     absence = added("absence", "whether it is told that nothing is here")
-    lines = 'a line a question: {"text": …, "relevant": [media, …]}; none for questions without an answer'
+    lines = 'a line a question: {"text": …, "relevant": [media, …]}; an empty list for those without an answer'
     absence.add_argument("--manifest", required=True, type=Path, metavar="FILE", help=lines)
     rate = "false alarms to allow, 0 to 1; again for more (default: 0.05 and 0.1)"
     absence.add_argument("--rate", action="append", default=[], type=float, metavar="R", help=rate)
@@ -152,7 +152,6 @@ def _retrieval(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace) -> "tuple[Document, Run, Task]":
     """A benchmark against a library."""
     from api import evaluation, parts, progress
-    from api.service import Library
     from retriever.errors import BadSettings
     from retriever.evaluation import benchmarks
 
@@ -167,15 +166,7 @@ def _asked(args: argparse.Namespace) -> "tuple[Document, Run, Task]":
     task = benchmarks.read(manifest, split.name, args.annotations)
     for note in task.notes:
         say(f"warning: {note}")
-    with Library.open(
-        chosen.library,
-        store=chosen.store,
-        create=bool(args.videos),
-        reranker=chosen.reranker,
-        head=chosen.head,
-        adapter=chosen.adapter,
-        models=_common.models(chosen),
-    ) as library:
+    with _common.library(chosen, create=bool(args.videos)) as library:
         with progress.watching() as watch:
             held = evaluation.gallery(library, manifest, task, args.videos, chosen.pack, chosen.jobs, watch)
         return *evaluation.searched(manifest, split.name, task, held, chosen.depth, say), task
@@ -206,10 +197,7 @@ def _show(document: "Document") -> None:
     put()
     for line in table(_controls(document)):
         put(line)
-    if document["published"]:
-        put()
-        for line in table(report.published_rows(document["published"]), report.published_head(document["published"])):
-            put(line)
+    _put_published(document["published"])
     if document["protocol"]:
         say(plain(document["protocol"]))
 
@@ -233,7 +221,7 @@ def _controls(document: "Document") -> list[tuple[str, ...]]:
 def _moments(args: argparse.Namespace) -> int:
     from api import evaluation
     from retriever.errors import BadSettings
-    from retriever.evaluation import benchmarks, report
+    from retriever.evaluation import benchmarks
 
     if bool(args.truth) == bool(args.benchmark) or bool(args.benchmark) != bool(args.annotations):
         raise BadSettings("eval moments wants either --truth FILE, or --benchmark NAME and --annotations DIR")
@@ -268,16 +256,12 @@ def _moments(args: argparse.Namespace) -> int:
         put()
         for line in table(rows, ("highlights", "HIT@1", "mAP")):
             put(line)
-    if document["published"]:
-        put()
-        for line in table(report.published_rows(document["published"]), report.published_head(document["published"])):
-            put(line)
+    _put_published(document["published"])
     return exits.OK
 
 
 def _order(args: argparse.Namespace) -> int:
     from api import chronology, progress
-    from api.service import Library
     from retriever.errors import BadSettings
     from retriever.evaluation import order
 
@@ -287,15 +271,7 @@ def _order(args: argparse.Namespace) -> int:
         raise BadSettings(f"--index brings the set into {args.set / 'library'}; leave --library out, or --index")
     order.read_set(args.set)  # before minutes of indexing, not after
     chosen = _common.settings(args)
-    with Library.open(
-        args.set / "library" if args.index else chosen.library,
-        store=chosen.store,
-        create=args.index,
-        reranker=chosen.reranker,
-        head=chosen.head,
-        adapter=chosen.adapter,
-        models=_common.models(chosen),
-    ) as library:
+    with _common.library(chosen, args.set / "library" if args.index else None, create=args.index) as library:
         if args.index:
             with progress.watching() as watch:
                 library.index([args.set / "media"], pack=chosen.pack, jobs=chosen.jobs, watch=watch)
@@ -387,7 +363,7 @@ def _absence(args: argparse.Namespace) -> int:
 def _temporal(args: argparse.Namespace) -> int:
     from api import temporal
     from retriever.errors import BadSettings
-    from retriever.evaluation import benchmarks, report
+    from retriever.evaluation import benchmarks
 
     if args.shuffles < 0:
         raise BadSettings(f"--shuffles is {args.shuffles}; it wants 0 or more")
@@ -415,12 +391,19 @@ def _temporal(args: argparse.Namespace) -> int:
             put()
             for line in table(rows, (name.replace("_", " "), "asked", "words alone", "frames shuffled")):
                 put(line)
-    if document["published"]:
-        put()
-        for line in table(report.published_rows(document["published"]), report.published_head(document["published"])):
-            put(line)
+    _put_published(document["published"])
     say(plain(document["protocol"]))
     return exits.OK
+
+
+def _put_published(published: Sequence[Mapping[str, Any]]) -> None:
+    """What others reached, if anybody published it."""
+    from retriever.evaluation import report
+
+    if published:
+        put()
+        for line in table(report.published_rows(published), report.published_head(published)):
+            put(line)
 
 
 def _cell(told: "Document | None", name: str) -> str:

@@ -37,7 +37,7 @@ LONGEST = 7 * 24 * 3600.0
 """Seconds that a media may claim to last: a week."""
 
 _TICKS = 1_000_000  # FFmpeg's own clock: microseconds
-_NO_PICTURE = Disposition.attached_pic | Disposition.timed_thumbnails
+COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _BUFFER = 1 << 18  # bytes a read
 
 
@@ -81,7 +81,7 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
     streams = [
         stream
         for stream in container.streams.video
-        if stream.codec_context is not None and not stream.disposition & _NO_PICTURE
+        if stream.codec_context is not None and not stream.disposition & COVERS
     ]
     return max(streams, key=_rank, default=None)
 

@@ -313,7 +313,7 @@ def _chosen(
     for stream in container.streams:
         main = stream is pictures or stream is sound
         kind, codec = stream.type, _codec(stream)
-        cover = isinstance(stream, VideoStream) and bool(stream.disposition & _container._NO_PICTURE)
+        cover = isinstance(stream, VideoStream) and bool(stream.disposition & _container.COVERS)
         if main:
             chosen.append(stream)
         elif stream.codec_context is None or kind not in ("video", "audio"):
