@@ -28,8 +28,8 @@ def grammatical(text: str) -> Query:
         said = read(text)
     except QueryError:
         return Query(text, text)
-    if said.is_plain:
-        return Query(text, text)
+    if said.is_plain or any(term.example for clause in said.clauses for term in clause.terms):
+        return Query(text, text)  # nobody who labels media means a file of ours
     sentence, phrases = quoted(text)
     return Query(text, sentence, phrases, said=said)
 

@@ -62,13 +62,22 @@ def asked(ref: str, everything: Sequence[Media], named: Named) -> tuple[Media, T
         NoSuchMedia: nobody has this name, or several have.
         BadSettings: its times are none.
     """
+    name, span = timed(ref)
+    return named(name, everything), span
+
+
+def timed(ref: str) -> tuple[str, TimeSpan | None]:
+    """`NAME@start-end` as both; a name alone has no span.
+
+    Raises:
+        BadSettings: its times are none.
+    """
     name, at, times = ref.rpartition("@")
     found = _TIMES.fullmatch(times) if at else None
     if not found:
-        return named(ref, everything), None
-    media = named(name, everything)
+        return ref, None
     try:
-        return media, TimeSpan(parse_seconds(found[1]), parse_seconds(found[2]))
+        return name, TimeSpan(parse_seconds(found[1]), parse_seconds(found[2]))
     except ValueError as error:
         raise BadSettings(f"{ref}: {error}") from error
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from api import clipping, parts
 from api import reembedding as standing
 from api.clipping import Clip
+from api.examples import Examples
 from indexer import cutting, pipeline, reembedding, sources
 from indexer.events import Event, Summary
 from indexer.run import Run
@@ -51,7 +52,14 @@ class Library:
         self.store = store
         self._models = models
         way = "" if models.prompts == parts.AS_MADE.prompts else models.prompts
-        self.searcher = Searcher(store, parts.asking(store, models), looking, cache=path / "derived", asks=way)
+        self.searcher = Searcher(
+            store,
+            parts.asking(store, models),
+            looking,
+            cache=path / "derived",
+            asks=way,
+            examples=Examples(store, models, _named),
+        )
 
     @classmethod
     def open(

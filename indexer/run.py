@@ -22,6 +22,21 @@ LEASE_SECONDS = 600.0
 STILL = TimeSpan(0.0, 1.0)
 
 
+def wanted(recipe: Recipe, encoders: Encoders) -> Wanted:
+    """What a decoder has to bring for these encoders by this recipe."""
+    rates = {it.rate for it in encoders.sound.values()} | {it.rate for it in encoders.speech.values()}
+    return Wanted(
+        reader=recipe.reader,
+        sampler=sampling.parse(recipe.sampling) if encoders.looking else None,
+        side=max((it.side for it in encoders.looking.values()), default=0),
+        page_sampler=sampling.parse(recipe.pages) if encoders.text else None,
+        page_side=max((it.side for it in encoders.text.values()), default=0),
+        rates=tuple(sorted(rates)),
+        margin=MARGIN,
+        chapter=recipe.chapter,
+    )
+
+
 @dataclass(slots=True)
 class Run:
     """A run over a library.  Its methods are called from one thread."""
@@ -38,18 +53,7 @@ class Run:
 
     def wanted(self) -> Wanted:
         """What a decoder has to bring for these encoders."""
-        encoders = self.encoders
-        rates = {it.rate for it in encoders.sound.values()} | {it.rate for it in encoders.speech.values()}
-        return Wanted(
-            reader=self.recipe.reader,
-            sampler=sampling.parse(self.recipe.sampling) if encoders.looking else None,
-            side=max((it.side for it in encoders.looking.values()), default=0),
-            page_sampler=sampling.parse(self.recipe.pages) if encoders.text else None,
-            page_side=max((it.side for it in encoders.text.values()), default=0),
-            rates=tuple(sorted(rates)),
-            margin=MARGIN,
-            chapter=self.recipe.chapter,
-        )
+        return wanted(self.recipe, self.encoders)
 
     def staging(self, job: Job) -> Staging:
         return Staging(self.store.catalog.staging(job.id(self.recipe)))

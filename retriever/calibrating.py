@@ -2,19 +2,22 @@
 
     calibrator = Calibrator(encode, looking, cache)
     known = calibrator.of(library)                    # levels of all sources, and the tail of plain questions
-    tail = calibrator.tail(library, known, sentence)  # of queries that hang together as this one does
+    levels = calibrator.shown(library, known)         # levels of what is shown and not said
+    tail = calibrator.tail(library, known, sentence, only)  # of queries that hang together as this one does
 
 All of it follows from what is committed and from who looks at it, never from what was asked before; it is worked out
 when it is first wanted, and then kept.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
+from retriever import alike
 from retriever.calibration import Background, Chance, Scale, Tail, background
 from retriever.compound import Found, told
 from retriever.derived import Arrays, kept
@@ -23,8 +26,8 @@ from retriever.grammar import Sentence
 from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Snapshot
-from retriever.scoring import Scorer
-from retriever.types import EVERYTHING, Filter, Floats, Matrix, Modality
+from retriever.scoring import Only, Scored, Scorer
+from retriever.types import EVERYTHING, Filter, Floats, Matrix, WordQuery
 from retriever.words import query_words
 
 REVISION = 1
@@ -51,14 +54,15 @@ class Calibration:
     segments: int  # of the whole library
     rows: Mapping[str, Matrix]  # the background by query side, (B, D)
 
-    def step(self, found: Found) -> float:
-        """How sure the least sure step is: the chance that a sentence without an answer does no better in that media.
-        Where all others are there beyond doubt, a step that is not must not pass because chance finds few of them all;
-        1 where there is but one."""
+    def step(self, found: Found, tails: Sequence[Tail]) -> float:
+        """How sure the least sure step is: the chance that a step like it without an answer, of which `tails` has a
+        tail each, does no better in that media.  Where all others are there beyond doubt, a step that is not must not
+        pass because chance finds few of them all; 1 where there is but one."""
         if not found.parts:
             return 1.0
         share = found.segments / max(1, self.segments)
-        return float(self.tail.confidences(np.array(found.steps, np.float32), share).min())
+        heights = np.array(found.steps, np.float32)[:, None]
+        return min(float(tail.confidences(one, share)[0]) for tail, one in zip(tails, heights, strict=True))
 
     def part(self, library: Snapshot, where: Filter) -> float:
         """The share of the library that may answer."""
@@ -75,6 +79,7 @@ class Calibrator:
         self._cache = cache
         self._key = f"{REVISION} {background().digest}{asks and f' {asks}'}"
         self._held: dict[str, Calibration] = {}
+        self._shown: dict[str, Levels] = {}
         self._tails: dict[tuple[str, str], Tail] = {}
         self._at_work = Lock()  # of several threads one does the work
 
@@ -86,48 +91,71 @@ class Calibrator:
                 made = self._made(library)
                 self._held = dict([*list(self._held.items())[1 - KEPT :], (library.generation, made)])
                 self._tails = {key: tail for key, tail in self._tails.items() if key[0] in self._held}
+                self._shown = {key: levels for key, levels in self._shown.items() if key in self._held}
             return self._held[library.generation]
 
-    def tail(self, library: Snapshot, known: Calibration, sentence: Sentence) -> Tail:
+    def shown(self, library: Snapshot, known: Calibration) -> Levels:
+        """The levels of this generation for examples."""
+        with self._at_work:
+            if library.generation not in self._shown:
+                plain = self._looking.plain
+                full = f"{REVISION} {library.generation} {plain.key}"
+                made = kept(self._cache, "alike", full, lambda: alike.measure(library, plain))
+                self._shown[library.generation] = alike.levels(library, known.levels, made)
+            return self._shown[library.generation]
+
+    def tail(self, library: Snapshot, known: Calibration, sentence: Sentence, only: Sequence[Only]) -> Tail:
         """How good the best answers are to queries of the same shape that have no answer: background sentences in the
-        place of its wanted terms.
+        place of its wanted terms, and where something is shown, moments of the library that are asked of all other
+        media.  `only` says which sources each of its terms is for.
 
         Each sentence is asked by itself, once for all shapes, and what it finds best in each media stands for it;
         sentences are then drawn and put together as the terms are.  When in a media they answer is left aside, so
         chance is taken to find an order, or the same second, as often as both: a query is rather too unsure than too
         sure.
         """
-        shape = tuple(tuple(term.modality for term in clause.terms if not term.unwanted) for clause in sentence.clauses)
+        shape = _shape(sentence, only)
+        levels = self.shown(library, known) if any(isinstance(one, frozenset) for one in only) else known.levels
         with self._at_work:
-            key = library.generation, f"{shape} {[clause.together for clause in sentence.clauses]} {sentence.is_told}"
+            told = [[_name(one) for one in clause] for clause in shape]
+            key = library.generation, f"{told} {[clause.together for clause in sentence.clauses]} {sentence.is_told}"
             if key not in self._tails:
-                by_chance = {name: self._by_media(library, known, name) for clause in shape for name in clause}
-                if sentence.is_told:
-                    by_chance |= {None: self._by_media(library, known, None)}
-                self._tails[key] = Tail.of(_best(sentence, by_chance))
+                every = {one for clause in shape for one in clause} | ({None} if sentence.is_told else set())
+                by_chance = {one: self._by_media(library, known, levels, one) for one in every}
+                self._tails[key] = Tail.of(_best(sentence, shape, by_chance))
             return self._tails[key]
 
-    def _by_media(self, library: Snapshot, known: Calibration, only: Modality | None) -> "_Answers":
-        name = f"chance-{only or 'any'}"
+    def _by_media(self, library: Snapshot, known: Calibration, levels: Levels, only: Only) -> "_Answers":
+        name = f"chance-{_name(only)}"
         full = f"{self._key} {' '.join(sides(library))} {library.generation} {self._looking.key} {name}"
-        made = kept(self._cache, name, full, lambda: self._asked(library, known, only))
+        if isinstance(only, frozenset):
+            made = kept(self._cache, "chance-shown", full, lambda: self._shown_to(library, levels, only))
+        else:
+            made = kept(self._cache, name, full, lambda: self._asked(library, known, only))
         return _Answers(made["keys"].tolist(), made["best"], made["worst"])
 
-    def _asked(self, library: Snapshot, known: Calibration, only: Modality | None) -> Arrays:
+    def _shown_to(self, library: Snapshot, levels: Levels, spaces: frozenset[str]) -> Arrays:
+        scorer = Scorer(library, self._looking.plain, levels)
+        moments = alike.background(library, spaces, ASKED)
+        nothing = WordQuery(())
+        alone = len(library.media()) < 2
+        scored: list[Scored] = []
+        for number, own in enumerate(moments.views):
+            views = {space: row[None] for space, row in alike.laid(own, library).items()}
+            where = moments.others(number, alone)
+            (one,) = scorer.score(views, [nothing], BACKGROUND_DEPTH, where, [frozenset(own)])
+            itself = one.table.segments == moments.segments[number]
+            scored.append(replace(one, fused=np.where(itself, np.float32(-np.inf), one.fused)))
+        return _laid(library, scored)
+
+    def _asked(self, library: Snapshot, known: Calibration, only: Only) -> Arrays:
         asked = background()
         meant = [place for place, one in enumerate(asked.modalities) if only in (None, one)]
         chosen = [meant[place] for place in np.linspace(0, len(meant) - 1, min(ASKED, len(meant))).round().astype(int)]
         views = {side: rows[chosen] for side, rows in known.rows.items()}
         words = [query_words(asked.sentences[place]) for place in chosen]
         scorer = Scorer(library, self._looking, known.levels)
-        scored = list(scorer.score(views, words, BACKGROUND_DEPTH, EVERYTHING, [only] * len(chosen)))
-        media = np.unique(np.concatenate([one.table.media for one in scored]))
-        worst = np.array([one.fused[np.isfinite(one.fused)].min(initial=-NOTHING) for one in scored], np.float32)
-        worst[worst == -NOTHING] = NOTHING
-        best = np.repeat(worst[:, None], len(media), axis=1)
-        for row, one in zip(best, scored, strict=True):
-            np.maximum.at(row, np.searchsorted(media, one.table.media), one.fused)
-        return {"keys": np.array([item.key for item in library.media_at(media)], str), "best": best, "worst": worst}
+        return _laid(library, list(scorer.score(views, words, BACKGROUND_DEPTH, EVERYTHING, [only] * len(chosen))))
 
     def _made(self, library: Snapshot) -> Calibration:
         """Ask the background sentences: what chance does in each source, and how good the best answer to each second
@@ -137,11 +165,12 @@ class Calibrator:
         rows = {side: self._rows(asked, side) for side in asks}
         question = Question(rows, [query_words(sentence) for sentence in asked.sentences])
         gate, chance = Gate.fit(rows[asks[0]], asked.modalities), {side: Chance.of(own) for side, own in rows.items()}
-        chances = {space: chance[one.query_side] for space, one in library.spaces.items()}
+        asking = {space: one.query_side for space, one in library.spaces.items()}
+        chances = {space: chance[side] for space, side in asking.items()}
 
         def levels(seen: Sequence[Scale], named: Sequence[Scale]) -> Levels:
             by_source = (dict(zip(known, each, strict=True)) for each in (seen, named))
-            return Levels(gate, asks[0], chances, *by_source)
+            return Levels(gate, asks[0], asking, chances, *by_source)
 
         def make() -> Arrays:
             seen, named = measure(library, self._looking, question, chances)
@@ -162,10 +191,32 @@ class Calibrator:
         return kept(self._cache, "background", key, lambda: {"rows": self._encode(asked.sentences, side)})["rows"]
 
 
+def _name(only: Only) -> str:
+    return " ".join(sorted(only)) if isinstance(only, frozenset) else only or "any"
+
+
+def _shape(sentence: Sentence, only: Sequence[Only]) -> list[list[Only]]:
+    """Of each clause which sources its wanted terms are for."""
+    left = iter(only)
+    told = [list(zip(clause.terms, islice(left, len(clause.terms)), strict=True)) for clause in sentence.clauses]
+    return [[one for term, one in clause if not term.unwanted] for clause in told]
+
+
+def _laid(library: Snapshot, scored: Sequence[Scored]) -> Arrays:
+    """The best score of each of the background in each media, as `_Answers` have them."""
+    media = np.unique(np.concatenate([one.table.media for one in scored])) if scored else np.zeros(0, np.int64)
+    worst = np.array([one.fused[np.isfinite(one.fused)].min(initial=-NOTHING) for one in scored], np.float32)
+    worst[worst == -NOTHING] = NOTHING
+    best = np.repeat(worst[:, None], len(media), axis=1)
+    for row, one in zip(best, scored, strict=True):
+        np.maximum.at(row, np.searchsorted(media, one.table.media), one.fused)
+    return {"keys": np.array([item.key for item in library.media_at(media)], str), "best": best, "worst": worst}
+
+
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What background sentences find best in each media that any of them names; the worst that a sentence finds
-    stands for the media that it does not name."""
+    """What each of the background finds best in each media that any of it names; the worst that one finds stands for
+    the media that it does not name."""
 
     keys: list[str]  # M
     best: Matrix  # (B, M)
@@ -179,15 +230,17 @@ class _Answers:
         return laid
 
 
-def _best(sentence: Sentence, by_chance: Mapping[Modality | None, _Answers]) -> Floats:
+def _best(sentence: Sentence, shape: Sequence[Sequence[Only]], by_chance: Mapping[Only, _Answers]) -> Floats:
     """The best score of each query that is drawn, `(DRAWN,)`, put together as `Compound` does it."""
     draw = np.random.default_rng(DRAWN)
     keys = sorted({key for answers in by_chance.values() for key in answers.keys})
+    if not all(len(answers.worst) for answers in by_chance.values()):
+        return np.zeros(0, np.float32)  # nothing here that could be shown: nothing is known of chance
     if not keys:
         return np.full(DRAWN, NOTHING, np.float32)
     clauses: list[Floats] = []
-    for clause in sentence.clauses:
-        terms = [by_chance[term.modality].drawn(keys, draw) for term in clause.terms if not term.unwanted]
+    for clause, wanted in zip(sentence.clauses, shape, strict=True):
+        terms = [by_chance[one].drawn(keys, draw) for one in wanted]
         if clause.together:
             terms = [*terms[:-2], -log_sum(-np.stack(terms[-2:]), axis=0)]
         clauses.append(np.mean(terms, axis=0))

@@ -20,22 +20,21 @@ import numpy as np
 
 from retriever.evidence import DROP, Stretch, Witness
 from retriever.fusion import log_sum
-from retriever.grammar import Clause, Sentence, Term
+from retriever.grammar import Clause, Sentence
 from retriever.moments import Curve
 from retriever.ports import Snapshot
-from retriever.scoring import Scored, Scorer, Seen
+from retriever.scoring import Scored, Seen
 from retriever.steps import LOWEST, Step, joined, score, steps
+from retriever.terms import Asked, looked, named
 from retriever.types import (
     Evidence,
     Filter,
     Floats,
     Ids,
-    Matrix,
     Times,
     TimeSpan,
-    WordQuery,
 )
-from retriever.words import asked_words, matched
+from retriever.words import matched
 
 LOOKED_AT = 40
 """Media that a query in steps looks at from end to end."""
@@ -63,56 +62,38 @@ class Found:
     segments: int  # that its media has, among which the steps were found
 
 
-def terms_of(sentence: Sentence) -> tuple[Term, ...]:
-    """All terms, clause by clause."""
-    return tuple(term for clause in sentence.clauses for term in clause.terms)
-
-
-def words_of(term: Term) -> WordQuery:
-    """What is looked for word by word."""
-    words = asked_words(term.sentence, term.phrases)
-    return replace(words, terms=()) if term.exact else words
-
-
 class Compound:
     """One such query against one snapshot."""
 
     def __init__(
         self,
         library: Snapshot,
-        scorer: Scorer,
         sentence: Sentence,
-        views: Mapping[str, Matrix],
-        chance: float,
-        whole: WordQuery | None = None,
+        asked: Sequence[Asked],
+        whole: Asked | None = None,
+        leaving: Sequence[tuple[str, TimeSpan]] = (),
     ) -> None:
         """
         Args:
-            views: by query side the vectors of all terms, `(T, D)`, in the order of `terms_of`, and behind them that of
-                the whole sentence, if there is one.
-            whole: the words of the whole sentence, if it counts.
-            chance: the score that the best answer to a question without an answer has, in the middle.
+            asked: the terms of the sentence, clause by clause.
+            whole: the whole of a told sentence, if it counts.
+            leaving: media by key, and spans of them, that are no answer: what is shown is like itself.
         """
         self._library = library
-        self._scorer = scorer
         self._sentence = sentence
-        self._views = views
-        self._chance = np.float32(chance)
-        self._terms = terms_of(sentence)
-        self._words = [words_of(term) for term in self._terms]
-        self._only = [term.modality for term in self._terms]
+        self._asked = asked
         self._whole = whole
+        self._leaving = leaving
 
     def found(self, depth: int, where: Filter, by: str, limit: int) -> list[Found]:
         """The best answers, best first; with `by="video"` one of each media."""
         numbers = self._numbers(depth, where)
         if not len(numbers):
             return []
-        views = {side: rows[: len(self._terms)] for side, rows in self._views.items()}
-        scored = list(self._scorer.look(views, self._words, numbers, where, self._only))
+        scored = looked(self._asked, numbers, where)
         table = scored[0].table
         whole = self._of_whole(numbers, where)
-        seen = _Views(self._library, self._sentence, self._terms, self._words, scored, self._chance)
+        seen = _Views(self._library, self._sentence, self._asked, scored)
         first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
         by_media: list[Iterator[Found]] = []
         for begin, end in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
@@ -124,27 +105,33 @@ class Compound:
         """What each segment has of the whole sentence."""
         if self._whole is None:
             return None
-        views = {side: rows[len(self._terms) :] for side, rows in self._views.items()}
-        (looked,) = self._scorer.look(views, [self._whole], numbers, where)
-        return np.where(np.isfinite(looked.fused), looked.fused, np.float32(LOWEST))
+        (seen,) = looked([self._whole], numbers, where)
+        return np.where(np.isfinite(seen.fused), seen.fused, np.float32(LOWEST))
 
     def _numbers(self, depth: int, where: Filter) -> Ids:
         """The segments that are looked at, rising: those that a wanted term names, or for a query in steps all of the
         media that promise most."""
-        wanted = [place for place, term in enumerate(self._terms) if not term.unwanted]
-        views = {side: rows[wanted] for side, rows in self._views.items()}
-        words, only = [self._words[place] for place in wanted], [self._only[place] for place in wanted]
-        named = list(self._scorer.score(views, words, depth, where, only))
+        wanted = [place for place, one in enumerate(self._asked) if not one.term.unwanted]
+        found = named([self._asked[place] for place in wanted], depth, where)
         if len(self._sentence.clauses) == 1:
-            return np.unique(np.concatenate([one.table.segments for one in named]))
-        whole = []
-        if self._whole is not None:
-            views = {side: rows[len(self._terms) :] for side, rows in self._views.items()}
-            whole = list(self._scorer.score(views, [self._whole], depth, where))
-        media = self._promising(dict(zip(wanted, named, strict=True)), whole)
+            return self._left(np.unique(np.concatenate([one.table.segments for one in found])))
+        whole = named([self._whole], depth, where) if self._whole else []
+        media = self._promising(dict(zip(wanted, found, strict=True)), whole)
         keys = frozenset(one.key for one in self._library.media_at(media)) if len(media) else frozenset()
         kept = keys & where.media if where.media else keys
-        return self._library.numbers(replace(where, media=kept)) if kept else np.zeros(0, np.int64)
+        return self._left(self._library.numbers(replace(where, media=kept))) if kept else np.zeros(0, np.int64)
+
+    def _left(self, numbers: Ids) -> Ids:
+        """These segments without those that reach into what is shown."""
+        if not self._leaving or not len(numbers):
+            return numbers
+        table = self._library.segments(numbers)
+        media, place = np.unique(table.media, return_inverse=True)
+        keys = np.array([one.key for one in self._library.media_at(media)])[place]
+        starts, ends = table.spans.T
+        shown = [(keys == key) & (starts < span.end) & (ends > span.start) for key, span in self._leaving]
+        left: Ids = numbers[~np.any(shown, axis=0)]
+        return left
 
     def _promising(self, named: Mapping[int, Scored], whole: Sequence[Scored]) -> Ids:
         """Media by what their best segments say of each clause; what a clause does not name is as bad as the worst that
@@ -193,18 +180,14 @@ class _Views:
         self,
         library: Snapshot,
         sentence: Sentence,
-        terms: Sequence[Term],
-        words: Sequence[WordQuery],
+        asked: Sequence[Asked],
         scored: Sequence[Scored],
-        chance: np.float32,
     ) -> None:
         self._sentence = sentence
-        self._terms = terms
-        self._chance = chance
-        self._scored = [
-            _exact(one, library, term, asked) for one, term, asked in zip(scored, terms, words, strict=True)
-        ]
-        self._witnesses = [Witness(library, one, asked) for one, asked in zip(self._scored, words, strict=True)]
+        self._terms = [one.term for one in asked]
+        self._chances = np.array([one.chance for one in asked], np.float32)
+        self._scored = [_exact(one, library, term) for one, term in zip(scored, asked, strict=True)]
+        self._witnesses = [Witness(library, one, term.words) for one, term in zip(self._scored, asked, strict=True)]
 
     def of_media(self, begin: int, end: int, whole: float | None) -> Iterator[Found]:
         """The answers of the media that has these rows, best first; `whole` is what it has of a told sentence."""
@@ -229,12 +212,12 @@ class _Views:
         start = 0
         for clause in self._sentence.clauses:
             ours = curves[start : start + len(clause.terms)]
-            heights = self._mixed(clause, np.stack([curve.heights for curve in ours]))
+            heights = self._mixed(clause, start, np.stack([curve.heights for curve in ours]))
             yield Curve(ours[0].edges, heights)
             start += len(clause.terms)
 
-    def _mixed(self, clause: Clause, heights: Floats) -> Floats:
-        """What the terms `(T, M)` of a clause say together, `(M,)`."""
+    def _mixed(self, clause: Clause, start: int, heights: Floats) -> Floats:
+        """What the terms `(T, M)` of a clause, the first of them the `start`-th of all, say together, `(M,)`."""
         wanted = np.array([not term.unwanted for term in clause.terms])
         weights = np.array([term.weight for term in clause.terms], np.float32)
         rows, shares = heights[wanted], weights[wanted]
@@ -243,14 +226,9 @@ class _Views:
             pair = np.where(both, -log_sum(-np.where(both, rows[-2:], np.float32(0)), axis=0), np.float32(-np.inf))
             rows, shares = np.concatenate([rows[:-2], pair[None]]), np.append(shares[:-2], np.float32(1))
         mean = (rows * (shares / shares.sum())[:, None]).sum(axis=0)
-        penalty = (weights[~wanted, None] * self._softly(heights[~wanted])).sum(axis=0)
+        chances = self._chances[start : start + len(wanted)][~wanted]
+        penalty = (weights[~wanted, None] * _softly(heights[~wanted], chances)).sum(axis=0)
         return np.where(np.isfinite(mean), mean - penalty, np.float32(-np.inf)).astype(np.float32)
-
-    def _softly(self, heights: Floats) -> Floats:
-        """log(1 + e^x) of how far each lies above what chance answers best; nothing where nothing is known."""
-        above = np.where(np.isfinite(heights), heights - self._chance, np.float32(-np.inf))
-        softly: Floats = np.logaddexp(np.float32(0), above)
-        return softly
 
     def _told(self, placed: Sequence[Step], curves: Sequence[Curve], terms: Sequence[Curve], rows: Ids) -> Found:
         """An answer from its steps; `curves` are those of clauses, `terms` those of terms."""
@@ -283,7 +261,7 @@ class _Views:
             else max(float(self._scored[place].fused[row]), terms[place].highest(step.start, step.end))
             for place in places
         ]
-        return float(self._mixed(clause, np.array(there, np.float32)[:, None])[0])
+        return float(self._mixed(clause, places[0], np.array(there, np.float32)[:, None])[0])
 
     def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:
         if self._terms[place].unwanted:
@@ -315,14 +293,23 @@ def _parts(curves: Sequence[Curve], placed: Sequence[Step]) -> Iterator[TimeSpan
         yield TimeSpan(first, last)
 
 
-def _exact(one: Scored, library: Snapshot, term: Term, words: WordQuery) -> Scored:
+def _softly(heights: Floats, chances: Floats) -> Floats:
+    """log(1 + e^x) of how far each `(T, M)` lies above what chance `(T,)` answers best; nothing where nothing is
+    known."""
+    above = np.where(np.isfinite(heights), heights - chances[:, None], np.float32(-np.inf))
+    softly: Floats = np.logaddexp(np.float32(0), above)
+    return softly
+
+
+def _exact(one: Scored, library: Snapshot, asked: Asked) -> Scored:
     """Where the words are to be there, word for word, a segment without them is no answer."""
+    term = asked.term
     if not term.exact:
         return one
     lines = library.lines(one.table.segments)
     there = np.array(
         [
-            any(line.modality is term.modality and matched(words, line.text, line.modality) for line in each)
+            any(line.modality is term.modality and matched(asked.words, line.text, line.modality) for line in each)
             for each in lines
         ],
         bool,

@@ -2,6 +2,7 @@
 
     read("a dog barks, then a man laughs within 20s").clauses     # two clauses; .links has the relation and the limit
     read("a street without cars -rain heard:music^2")             # one clause of four terms, two of them unwanted
+    read('image:cat.jpg outdoors THEN sound:"my bark.wav"')       # examples in the place of words
 
 Words in capitals always bind: A THEN B, A BEFORE B, A AFTER B, A WHILE B, NOT A.  In small letters they bind by the
 rules below where a sentence can be meant so, and whoever wants the words themselves puts them into quotes.  Nothing
@@ -30,6 +31,8 @@ FIELDS = {
     "said": Modality.SPEECH,
     "written": Modality.TEXT,
 }
+EXAMPLES = ("image", "sound", "clip", "like")
+"""Fields whose value names something to compare with: files, and a moment of the library."""
 
 
 class Relation(StrEnum):
@@ -56,23 +59,31 @@ class Term:
     weight: float = 1.0
     unwanted: bool = False
     exact: bool = False  # its phrases must be there, word for word
+    example: str = ""  # one of EXAMPLES, of which `said` is the value: nothing of it is words
 
     @property
     def sentence(self) -> str:
         """What is compared by meaning."""
-        return quoted(self.said)[0]
+        return "" if self.example else quoted(self.said)[0]
 
     @property
     def phrases(self) -> tuple[str, ...]:
         """Its quoted parts."""
-        return quoted(self.said)[1]
+        return () if self.example else quoted(self.said)[1]
 
     def __str__(self) -> str:
+        if self.example:
+            value = self.said if _BARE.fullmatch(self.said) else f'"{self.said}"'
+            return f"{'-' if self.unwanted else ''}{self.example}:{value}" + self._weighed
         name = next((f"{field}:" for field, modality in FIELDS.items() if modality is self.modality), "")
         loose = not name and not _BRACKETS & set(self.said) and _binding(self.said)
         sign = "-" if self.unwanted else "+" if loose or (self.weight != 1 and not name) else ""
         text = f"({self.said})" if (sign or name) and not self.exact else self.said
-        return f"{sign}{name}{text}" + ("" if self.weight == 1 else f"^{self.weight:g}")
+        return f"{sign}{name}{text}" + self._weighed
+
+    @property
+    def _weighed(self) -> str:
+        return "" if self.weight == 1 else f"^{self.weight:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,8 @@ class Sentence:
     def is_told(self) -> bool:
         """Whether it is a sentence that tells steps one after another, as people do, and not a formula: its parts lean
         on one another (`he stands up`), so the whole says more of what is meant than each of them."""
-        return self.ruled and len(self.clauses) > 1
+        shown = any(term.example for clause in self.clauses for term in clause.terms if not term.unwanted)
+        return self.ruled and len(self.clauses) > 1 and not shown
 
     @property
     def told(self) -> str:
@@ -119,7 +131,7 @@ class Sentence:
 
     def __str__(self) -> str:
         """The query with every rule spelled out: read again, it means the same."""
-        if self.is_told:
+        if self.ruled and len(self.clauses) > 1:
             softly = self._spelled(str)
             try:
                 again = read(softly)
@@ -167,7 +179,7 @@ class _Piece:
 _PIECES = re.compile(
     r"""
       (?P<both>    (?<!\S) both\( )
-    | (?P<field>   (?<![\w:]) (?:seen|heard|said|written) : )
+    | (?P<field>   (?<![\w:]) (?:(?:seen|heard|said|written): | (?:image|sound|clip|like):(?=[^\s)])) )
     | (?P<quote>   ["“”„] [^"“”„]* ["“”„] )
     | (?P<sign>    (?<!\S) [+-] (?=[^\s+-]) )
     | (?P<weight>  (?<=\S) \^ \d+ (?:\.\d+)? (?!\S) )
@@ -175,6 +187,8 @@ _PIECES = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_BARE = re.compile(r"[\w./~@:+-]+")
+"""The value of an example that needs no quotes."""
 _SINGLE = re.compile(r"(?<!\w)['‘]([^'‘’]*(?:\w['’]\w[^'‘’]*)*)['’](?!\w)")
 
 
@@ -256,8 +270,10 @@ def _says(pieces: Sequence[_Piece]) -> bool:
 def _a_part(pieces: Sequence[_Piece], *, ing: bool) -> bool:
     """Whether these begin a part of a sentence in which somebody does something; `ing`: or just a doing."""
     words = [piece.low for piece in pieces if piece.kind is _Kind.WORD]
+    if pieces and pieces[0].kind is _Kind.FIELD:
+        return True
     if not words:
-        return bool(pieces) and pieces[0].kind in (_Kind.QUOTE, _Kind.FIELD)
+        return bool(pieces) and pieces[0].kind is _Kind.QUOTE
     doing = any(_DOING.fullmatch(word) and word not in _NO_DOING for word in words[1:])
     return (words[0] in _BEGINS and doing) or (ing and (words[0].endswith("ing") or doing))
 
@@ -426,6 +442,8 @@ def _marked(pieces: Sequence[_Piece], at: int, text: str) -> tuple[Term, int]:
     far = False
     if at < len(pieces) and pieces[at].kind is _Kind.FIELD:
         field = pieces[at]
+        if field.text[:-1].lower() in EXAMPLES:
+            return _example(pieces, at, unwanted, text)
         modality = FIELDS[field.text[:-1].lower()]
         at += 1
         far = at < len(pieces) and pieces[at].start > field.end  # `seen: a dog on a beach`
@@ -437,12 +455,30 @@ def _marked(pieces: Sequence[_Piece], at: int, text: str) -> tuple[Term, int]:
         behind = end
     if not _says(pieces[start:end]):
         raise wrong(pieces[begin].start, text[pieces[begin].start :], "nothing to search for stands behind it")
-    weight = 1.0
-    if behind < len(pieces) and pieces[behind].kind is _Kind.WEIGHT:
-        weight, behind = float(pieces[behind].text[1:]), behind + 1
+    weight, behind = _weight(pieces, behind)
     exact = modality in (Modality.SPEECH, Modality.TEXT) and end == start + 1 and pieces[start].kind is _Kind.QUOTE
     term = replace(_term(pieces[start:end], text), modality=modality, unwanted=unwanted, exact=exact, weight=weight)
     return term, behind
+
+
+def _weight(pieces: Sequence[_Piece], at: int) -> tuple[float, int]:
+    """The weight that may stand here, and the place behind it."""
+    if at < len(pieces) and pieces[at].kind is _Kind.WEIGHT:
+        return float(pieces[at].text[1:]), at + 1
+    return 1.0, at
+
+
+def _example(pieces: Sequence[_Piece], at: int, unwanted: bool, text: str) -> tuple[Term, int]:
+    """A term whose field, here, names something to compare with, and the place behind it."""
+    field, name = pieces[at], pieces[at].text[:-1].lower()
+    value = pieces[at + 1] if at + 1 < len(pieces) else field
+    glued = at + 2 < len(pieces) and pieces[at + 2].start == value.end and pieces[at + 2].kind is not _Kind.WEIGHT
+    said = value.text[1:-1] if value.kind is _Kind.QUOTE else value.text.rstrip(",;")
+    if value.kind not in (_Kind.WORD, _Kind.QUOTE) or value.start > field.end or glued or not said.strip():
+        wants = "MEDIA@START-END" if name == "like" else "a file"
+        raise wrong(field.start, text[field.start :], f"{name}: wants {wants}, in quotes if it has spaces or brackets")
+    weight, behind = _weight(pieces, at + 2)
+    return Term(said, weight=weight, unwanted=unwanted, example=name), behind
 
 
 def _shut(pieces: Sequence[_Piece], at: int, text: str) -> int:
@@ -450,6 +486,8 @@ def _shut(pieces: Sequence[_Piece], at: int, text: str) -> int:
     for place in range(at + 1, len(pieces)):
         if pieces[place].kind is _Kind.END:
             return place
+        if pieces[place].kind is _Kind.FIELD and pieces[place].text[:-1].lower() in EXAMPLES:
+            raise wrong(pieces[place].start, text[pieces[place].start :], "examples do not stand in brackets")
         if pieces[place].kind in (_Kind.BOTH, _Kind.OPEN):
             raise wrong(pieces[place].start, text[pieces[place].start :], "brackets do not stand in brackets")
     raise wrong(pieces[at].start, text[pieces[at].start :], f"{pieces[at].text} wants a ) behind it")

@@ -58,14 +58,16 @@ def sources(library: Snapshot) -> tuple[Source, ...]:
 class Levels:
     """What chance does, by source: on these levels the scores of all of them can be compared."""
 
-    gate: Gate
+    gate: Gate | None  # None: of every question it is known which sources it is for
     gate_side: str  # the query side that the gate reads a question from
+    asks: Mapping[str, str]  # by space: which of a question's views it is asked with
     chances: Mapping[str, Chance]  # by space
     seen: Mapping[Source, Scale]
     named: Mapping[Source, Scale]
 
     def gates(self, views: Mapping[str, Vector], known: Sequence[Source]) -> Floats:
         """`(K,)` how likely the question, by query side, means each source, as a logarithm."""
+        assert self.gate is not None
         shares = self.gate.log_shares(views[self.gate_side][None])[0]
         place = {modality: number for number, modality in enumerate(self.gate.modalities)}
         return np.array([shares[place[source.modality]] for source in known], np.float32)

@@ -38,6 +38,11 @@ class Looking:
         trained = [one.digest for one in (self.head and self.head.head, self.adapter) if one]
         return " ".join([repr(self.reranker), *trained])
 
+    @property
+    def plain(self) -> "Looking":
+        """The reranker alone: head and adapter have learnt from sentences, and say nothing of what is shown."""
+        return Looking(self.reranker)
+
     def check(self, library: Snapshot) -> None:
         """Nothing, if head and adapter are for this library.
 

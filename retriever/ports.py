@@ -11,6 +11,7 @@ from typing import Protocol
 from retriever.types import (
     EVERYTHING,
     Entry,
+    Example,
     FileStat,
     Filter,
     Floats,
@@ -354,3 +355,12 @@ class Reranker(Protocol):
 EncodeSentences = Callable[[Sequence[str], str], Matrix]
 """Sentences as the encoder of one query side (`Space.query_side`) has them: `(N, D)` of length one.  The empty side is
 that of a library without spaces, which has no vectors to compare with: any encoder will do."""
+
+ShowExample = Callable[[Snapshot, str, str], Example]
+"""What a query shows instead of words, in the spaces that a snapshot searches: its kind is one of `grammar.EXAMPLES`,
+its value is as it was typed.
+
+Raises:
+    QueryError: there is no such thing, or nothing of it that the library could compare.
+    MediaError: the file cannot be used.
+"""

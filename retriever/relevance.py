@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever.compound import terms_of
-from retriever.compound import words_of as words_of_term
+from retriever.grammar import Clause, Sentence, Term
 from retriever.moments import Curve
 from retriever.ports import Snapshot
 from retriever.query import Query, parse
-from retriever.scoring import Scored, Scorer
-from retriever.search import Searcher, words_of
-from retriever.types import Filter, Floats, Ids, Matrix, Modality, Times, WordQuery
+from retriever.scoring import Scored
+from retriever.search import Searcher
+from retriever.terms import Asked, looked
+from retriever.types import Filter, Floats, Ids, Modality, Times, WordQuery
 from retriever.words import matched
 
 Tokens = tuple[Times, Floats]
@@ -48,42 +48,28 @@ def relevance(searcher: Searcher, query: str | Query, keys: Sequence[str]) -> li
     asked = parse(query) if isinstance(query, str) else query
     with searcher.store.snapshot() as library:
         known = searcher.calibrator.of(library)
-        scorer = Scorer(library, searcher.looking, known.levels)
-        sentences, words, only = _terms(asked)
-        views = searcher.views(library, sentences)
-        return [
-            Relevance(key, curves(library, scorer, views, words, only, key), known.tail.middle)
-            for key in dict.fromkeys(keys)
-        ]
+        terms, _, _ = searcher.terms(library, known, asked.said or _plain(asked))
+        wanted = [one for one in terms if not one.term.unwanted]
+        return [Relevance(key, curves(library, wanted, key), known.tail.middle) for key in dict.fromkeys(keys)]
 
 
-def curves(
-    library: Snapshot,
-    scorer: Scorer,
-    views: Mapping[str, Matrix],
-    words: Sequence[WordQuery],
-    only: Sequence[Modality | None],
-    key: str,
-) -> dict[Modality, Curve]:
-    """What terms, as their vectors `(T, D)` by query side and their words, find in all segments of one media."""
+def curves(library: Snapshot, asked: Sequence[Asked], key: str) -> dict[Modality, Curve]:
+    """What terms find in all segments of one media."""
     where = Filter(media=frozenset({key}))
     numbers = library.numbers(where)
     numbers = numbers[~library.segments(numbers).still]
     if not len(numbers):
         return {}
     found: dict[Modality, list[Tokens]] = {}
-    for scored, asked in zip(scorer.look(views, words, numbers, where, only), words, strict=True):
-        for modality, spans, heights in _held(library, scored, asked, numbers):
+    for scored, one in zip(looked(asked, numbers, where), asked, strict=True):
+        for modality, spans, heights in _held(library, scored, one.words, numbers):
             found.setdefault(modality, []).append((spans, heights))
     return {modality: made for modality, parts in found.items() if (made := _curve(parts)) is not None}
 
 
-def _terms(asked: Query) -> tuple[list[str], list[WordQuery], list[Modality | None]]:
-    """Sentences, words and modalities of what is wanted."""
-    if asked.said is None:
-        return [asked.sentence], [words_of(asked)], [None]
-    terms = [term for term in terms_of(asked.said) if not term.unwanted]
-    return [term.sentence for term in terms], [words_of_term(term) for term in terms], [term.modality for term in terms]
+def _plain(asked: Query) -> Sentence:
+    """A query of one thing, in whichever way."""
+    return Sentence((Clause((Term(asked.typed_plain),)),))
 
 
 def _held(

@@ -30,6 +30,9 @@ from retriever.types import (
     WordQuery,
 )
 
+Only = Modality | frozenset[str] | None
+"""Which sources a question is for: those of a modality, those of some spaces by id, or (None) as it is worded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -61,7 +64,7 @@ class Scorer:
     def __init__(self, library: Snapshot, looking: Looking, levels: Levels) -> None:
         self.sources = sources(library)
         self._library = library
-        self._sides = {key: space.query_side for key, space in library.spaces.items()}
+        self._asks = levels.asks
         self._looking = looking
         self._levels = levels
         self._looked: tuple[bytes, dict[str, _Looked]] = (b"", {})
@@ -72,10 +75,10 @@ class Scorer:
         words: Sequence[WordQuery],
         depth: int,
         where: Filter = EVERYTHING,
-        only: Sequence[Modality | None] = (),
+        only: Sequence[Only] = (),
     ) -> Iterator[Scored]:
-        """For each question, as its vectors `(Q, D)` by query side and its words: what any source names, `depth`
-        segments at most, looked at by all.  A question may be for sources of one modality `only`."""
+        """For each question, as its vectors `(Q, D)` by query side (or by what else the levels say) and its words: what
+        any source names, `depth` segments at most, looked at by all.  A question may be for some sources `only`."""
         for first, own, gates in self._asked(views, words, depth, where, only):
             yield self._seen(self._candidates(first, gates, depth), first, own, gates)
 
@@ -85,7 +88,7 @@ class Scorer:
         words: Sequence[WordQuery],
         numbers: Ids,
         where: Filter = EVERYTHING,
-        only: Sequence[Modality | None] = (),
+        only: Sequence[Only] = (),
     ) -> Iterator[Scored]:
         """The same at these segments, which rise and pass `where`, whoever names them: so no space is searched."""
         for first, own, gates in self._asked(views, words, max(1, len(numbers)), where, only, search=False):
@@ -97,7 +100,7 @@ class Scorer:
         words: Sequence[WordQuery],
         depth: int,
         where: Filter,
-        only: Sequence[Modality | None],
+        only: Sequence[Only],
         search: bool = True,
     ) -> Iterator[tuple[Sequence[Ranking], dict[str, Vector], Floats]]:
         """Of each question its rankings, its vectors by query side, and its gates."""
@@ -106,12 +109,16 @@ class Scorer:
             own = {side: rows[number] for side, rows in views.items()}
             yield first, own, self._gates(own, only[number] if only else None)
 
-    def _gates(self, views: Mapping[str, Vector], only: Modality | None) -> Floats:
-        """As the question is worded; who says of which modality it is leaves nothing to guess."""
+    def _gates(self, views: Mapping[str, Vector], only: Only) -> Floats:
+        """As the question is worded; who says of which modality it is leaves nothing to guess, and what is shown in
+        several spaces means each of them alike."""
         if only is None:
             return self._levels.gates(views, self.sources)
-        meant = [source.modality is only for source in self.sources]
-        return np.where(meant, np.float32(0), np.float32(-np.inf)).astype(np.float32)
+        if isinstance(only, Modality):
+            meant = [source.modality is only for source in self.sources]
+            return np.where(meant, np.float32(0), np.float32(-np.inf)).astype(np.float32)
+        meant = [source.space in only for source in self.sources]
+        return np.where(meant, np.float32(-np.log(max(1, sum(meant)))), np.float32(-np.inf)).astype(np.float32)
 
     def _named(
         self, views: Mapping[str, Matrix], words: Sequence[WordQuery], depth: int, where: Filter, search: bool
@@ -121,7 +128,7 @@ class Scorer:
             if source.space and not search:
                 yield [Ranking(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(words)
             elif source.space:
-                yield self._library.nearest(views[self._sides[source.space]], source.space, depth, where)
+                yield self._library.nearest(views[self._asks[source.space]], source.space, depth, where)
             else:
                 yield [matching(self._library, said, source.modality, depth, where) for said in words]
 
@@ -130,7 +137,7 @@ class Scorer:
         named = [_laid_out(ranking, numbers) for ranking in first]
         by_space = {source.space: one for source, one in zip(self.sources, named, strict=True) if source.space}
         tokens = {space: one.tokens for space, one in looked.items()}
-        looks = self._looking.look({space: views[self._sides[space]] for space in tokens}, tokens, by_space)
+        looks = self._looking.look({space: views[self._asks[space]] for space in tokens}, tokens, by_space)
         scores = np.full((len(self.sources), len(numbers)), -np.inf, np.float32)
         seen: dict[str, Seen] = {}
         for place, source in enumerate(self.sources):

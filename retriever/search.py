@@ -11,18 +11,33 @@ from pathlib import Path
 
 import numpy as np
 
+from retriever import alike
 from retriever.calibrating import Calibration, Calibrator
 from retriever.calibration import Tail
-from retriever.compound import Compound, terms_of
+from retriever.compound import Compound
+from retriever.errors import QueryError
 from retriever.evidence import Stretch, Witness
+from retriever.grammar import Clause, Sentence, Term
 from retriever.levels import sides
 from retriever.looking import Looking
-from retriever.ports import EncodeSentences, Reranker, Snapshot, Store
+from retriever.ports import EncodeSentences, Reranker, ShowExample, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
 from retriever.scoring import Scored, Scorer
 from retriever.settings import Settings
-from retriever.types import EVERYTHING, Answer, Filter, Matrix, Moment, TimeSpan, WordQuery
+from retriever.terms import Asked, terms_of
+from retriever.terms import words_of as words_of_term
+from retriever.types import (
+    EVERYTHING,
+    Answer,
+    Example,
+    Filter,
+    Matrix,
+    Moment,
+    TimeSpan,
+    WordQuery,
+    parse_reference,
+)
 from retriever.words import asked_words, query_words
 
 RERANKERS = Registry("retriever.rerankers")
@@ -42,9 +57,12 @@ class Searcher:
         reranker: Reranker | Looking | None = None,
         cache: Path | None = None,
         asks: str = "",
+        examples: ShowExample | None = None,
     ) -> None:
         """
         Args:
+            examples: what `image:`, `sound:`, `clip:` and `like:` in a query show; without it only moments of the
+                library, by their whole references.
             reranker: looks at every space; a `Looking` may also have a trained head and an adapter.
             cache: a folder for what is derived from the library; it is made if its parent is there.
             asks: how `encode` puts questions, where that can be chosen: what is kept of other ways is not taken.
@@ -53,6 +71,7 @@ class Searcher:
         self.cache = cache
         self.asks = asks
         self.encode = encode
+        self.examples = examples or of_library
         chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
         self.looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
         self.calibrator = Calibrator(encode, self.looking, cache, asks)
@@ -81,10 +100,10 @@ class Searcher:
         least = DEFAULTS.min_confidence if min_confidence is None else min_confidence
         with self.store.snapshot() as library:
             known = self.calibrator.of(library)
-            scorer = Scorer(library, self.looking, known.levels)
             part = known.part(library, where)
             if asked.said is not None:
-                return self._compound(library, scorer, asked, known, part, by, limit, depth, where, least)
+                return self._compound(library, asked, known, part, by, limit, depth, where, least)
+            scorer = Scorer(library, self.looking, known.levels)
             words = words_of(asked)
             (scored,) = scorer.score(self.views(library, [asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
@@ -98,7 +117,6 @@ class Searcher:
     def _compound(
         self,
         library: Snapshot,
-        scorer: Scorer,
         asked: Query,
         known: Calibration,
         part: float,
@@ -110,19 +128,70 @@ class Searcher:
     ) -> Answer:
         """A query of several terms or steps."""
         assert asked.said is not None
-        told = asked.said.told if asked.said.is_told else ""
-        sentences = [*(term.sentence for term in terms_of(asked.said)), *([told] if told else [])]
-        whole = query_words(told) if told else None
-        compound = Compound(library, scorer, asked.said, self.views(library, sentences), known.tail.middle, whole)
-        tail = self.calibrator.tail(library, known, asked.said)
-        picked = compound.found(depth, where, by, limit)
+        terms, whole, leaving = self.terms(library, known, asked.said)
+        tail = self.calibrator.tail(library, known, asked.said, [term.only for term in terms])
+        steps = self._steps(library, known, asked.said, terms)
+        picked = Compound(library, asked.said, terms, whole, leaving).found(depth, where, by, limit)
         media = library.media_at(np.array([one.media for one in picked], np.int64))
         scores = np.array([one.score for one in picked], np.float32)
         sure = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
         found = [
-            Moment(one, it.span, it.score, min(how, known.step(it)), it.evidence, it.parts) for one, it, how in sure
+            Moment(one, it.span, it.score, min(how, known.step(it, steps)), it.evidence, it.parts)
+            for one, it, how in sure
         ]
         return _answer(asked, found, tail, least)
+
+    def terms(
+        self, library: Snapshot, known: Calibration, said: Sentence
+    ) -> tuple[list[Asked], Asked | None, list[tuple[str, TimeSpan]]]:
+        """The terms of a query as they are asked, the whole of a told one, and what is no answer to what is shown.
+
+        Raises:
+            QueryError, MediaError: what a term shows is not there, or cannot be compared.
+        """
+        scorer = Scorer(library, self.looking, known.levels)
+        terms = terms_of(said)
+        told = said.told if said.is_told else ""
+        sentences = [*(term.sentence for term in terms if not term.example), *([told] if told else [])]
+        views = self.views(library, sentences) if sentences else {}
+        rows = iter(range(len(sentences)))
+        beside: list[Scorer] = []  # that of examples, made when there is one
+        asked: list[Asked] = []
+        leaving: list[tuple[str, TimeSpan]] = []
+        for term in terms:
+            if not term.example:
+                row = next(rows)
+                own = {side: each[row] for side, each in views.items()}
+                asked.append(Asked(term, words_of_term(term), term.modality, own, scorer, known.tail.middle))
+                continue
+            example = self.examples(library, term.example, term.said)
+            beside = beside or [Scorer(library, self.looking.plain, self.calibrator.shown(library, known))]
+            asked.append(self._shown(library, known, term, example, beside[0]))
+            if example.itself and not term.unwanted:
+                leaving.append(example.itself)
+        if not told:
+            return asked, None, leaving
+        own = {side: each[-1] for side, each in views.items()}
+        return asked, Asked(Term(told), query_words(told), None, own, scorer, known.tail.middle), leaving
+
+    def _shown(self, library: Snapshot, known: Calibration, term: Term, example: Example, scorer: Scorer) -> Asked:
+        only = frozenset(example.views)
+        alone = Sentence((Clause((Term(term.said, example=term.example),)),))
+        chance = self.calibrator.tail(library, known, alone, [only]).middle
+        return Asked(term, WordQuery(()), only, alike.laid(example.views, library), scorer, chance)
+
+    def _steps(self, library: Snapshot, known: Calibration, said: Sentence, asked: Sequence[Asked]) -> list[Tail]:
+        """Of each clause the tail that its step is held against: that of plain sentences, or where something is shown
+        that of such a clause."""
+        tails: list[Tail] = []
+        left = list(asked)
+        for clause in said.clauses:
+            ours, left = left[: len(clause.terms)], left[len(clause.terms) :]
+            shows = any(one.term.example and not one.term.unwanted for one in ours)
+            single = Sentence((clause,))
+            only = [one.only for one in ours]
+            tails.append(self.calibrator.tail(library, known, single, only) if shows else known.tail)
+        return tails
 
     def scores(
         self, queries: Sequence[Query], *, depth: int = DEFAULTS.depth, where: Filter = EVERYTHING
@@ -144,6 +213,22 @@ class Searcher:
     def views(self, library: Snapshot, sentences: Sequence[str]) -> dict[str, Matrix]:
         """Questions by query side, `(Q, D)` each."""
         return {side: self.encode(sentences, side) for side in sides(library)}
+
+
+def of_library(library: Snapshot, kind: str, value: str) -> Example:
+    """Moments of a library by their whole references; of files nothing is known.
+
+    Raises:
+        QueryError: it is no such reference.
+    """
+    try:
+        key, span = parse_reference(value) if kind == "like" else ("", None)
+    except ValueError as error:
+        raise QueryError(f"like:{value}: {error}") from error
+    found = library.media(Filter(media=frozenset({key})))
+    if not found:
+        raise QueryError(f"{kind}:{value} is no moment of this library: it wants like:MEDIA@START-END")
+    return alike.moment(library, key, span or TimeSpan(0.0, found[0].duration))
 
 
 def words_of(query: Query) -> WordQuery:

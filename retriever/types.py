@@ -337,6 +337,14 @@ Part = Text | Picture | Sound
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """Something to compare with that is not words, as it lies in the spaces of a library."""
+
+    views: Mapping[str, Vector]  # by Space.id; never empty
+    itself: tuple[str, TimeSpan] | None = None  # the media, by key, and span that it is: no answer to itself
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which media may answer.  An empty field asks nothing; all fields must hold."""
 
