@@ -15,13 +15,26 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever import kernels
 from retriever.calibration import Chance, Scale
 from retriever.derived import Arrays
 from retriever.errors import QueryError
 from retriever.levels import ASKED, LEAST_SAMPLED, SAMPLED, Levels, Source, sample, sources
 from retriever.looking import Looking, nearest_tokens
 from retriever.ports import Snapshot
-from retriever.types import EVERYTHING, Example, Filter, Ids, Matrix, RaggedTokens, TimeSpan, Vector
+from retriever.scoring import Scored, Scorer
+from retriever.types import (
+    EVERYTHING,
+    Example,
+    Filter,
+    Floats,
+    Ids,
+    Matrix,
+    RaggedTokens,
+    Ranking,
+    TimeSpan,
+    Vector,
+)
 
 Rows = Mapping[str, Matrix]
 
@@ -61,6 +74,16 @@ def laid(views: Mapping[str, Vector], library: Snapshot) -> dict[str, Vector]:
     return {
         space: views.get(space, np.zeros(one.dimension, np.float32)) for space, one in sorted(library.spaces.items())
     }
+
+
+class Shown(Scorer):
+    """A `Scorer` of examples.  A segment is as good as the best of its tokens, each held against its own level of
+    chance: a picture that was taken from it is one token, and the level of all others says nothing of that."""
+
+    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
+        one = super()._seen(numbers, first, views, gates)
+        best = [kernels.segment_max(seen.heights, seen.tokens.offsets) for seen in one.seen.values()]
+        return replace(one, fused=np.maximum.reduce([one.fused, *best]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +161,16 @@ def _strange(media: Ids, others: Ids, segments: Ids, all_segments: Ids) -> NDArr
 
 
 def _holding(library: Snapshot, spaces: frozenset[str]) -> Ids:
-    """Segments that stand for those with tokens in one of these spaces, at most `SAMPLED`."""
+    """Segments that stand for those with tokens in one of these spaces, at most `SAMPLED`: by media key and time, so
+    that they are the same ones wherever the content is the same."""
     found = _with_tokens(library, sample(library), spaces)
     if len(found) < LEAST_SAMPLED:
         found = _with_tokens(library, library.numbers(), spaces)
-    return found[_spread(len(found), SAMPLED)]
+    table = library.segments(found)
+    media, place = np.unique(table.media, return_inverse=True)
+    keys = np.array([one.key for one in library.media_at(media)], str)[place]
+    ordered: Ids = found[np.lexsort((table.spans[:, 0], keys))]
+    return ordered[_spread(len(ordered), SAMPLED)]
 
 
 def _with_tokens(library: Snapshot, numbers: Ids, spaces: frozenset[str]) -> Ids:

@@ -135,7 +135,7 @@ class Calibrator:
         return _Answers(made["keys"].tolist(), made["best"], made["worst"])
 
     def _shown_to(self, library: Snapshot, levels: Levels, spaces: frozenset[str]) -> Arrays:
-        scorer = Scorer(library, self._looking.plain, levels)
+        scorer = alike.Shown(library, self._looking.plain, levels)
         moments = alike.background(library, spaces, ASKED)
         nothing = WordQuery(())
         alone = len(library.media()) < 2

@@ -28,6 +28,8 @@ ALIKE = 0.75
 """Measured with background sentences on random parts of a library: 0.7 to 0.8 keeps closest to the stated rate."""
 FLAT = 1e-6
 """A shape so near to zero is the exponential distribution."""
+ROUNDING = 1e-5
+"""Cosines of stored halves that scatter less are equal."""
 HEAVIEST = 0.5
 """Bound on the tail's shape either way: a few dozen values cannot show a heavier one (Hosking & Wallis 1987, §4)."""
 
@@ -121,11 +123,12 @@ class Scale:
 
     @classmethod
     def of(cls, values: Floats) -> "Scale":
-        """From scores by chance; without any, or where all are equal, the spread is one."""
+        """From scores by chance; without any, or where all are equal but for rounding, the spread is one."""
         known = values[np.isfinite(values)].astype(np.float64)
         if not len(known):
             return cls(0.0, 1.0)
-        return cls(float(known.mean()), float(known.std()) or 1.0)
+        spread = float(known.std())
+        return cls(float(known.mean()), spread if spread > ROUNDING else 1.0)
 
     def __call__(self, scores: Floats) -> Floats:
         """How many spreads above chance; -inf stays."""

@@ -39,6 +39,9 @@ from retriever.words import matched
 LOOKED_AT = 40
 """Media that a query in steps looks at from end to end."""
 
+BESIDE = 1.0
+"""Seconds on both sides of what is shown that are no answer either: tokens reach over its ends."""
+
 T = TypeVar("T", float, Floats)
 WHOLE = 2 / 3
 """How much the whole of a told sentence counts beside its steps."""
@@ -77,13 +80,17 @@ class Compound:
         Args:
             asked: the terms of the sentence, clause by clause.
             whole: the whole of a told sentence, if it counts.
-            leaving: media by key, and spans of them, that are no answer: what is shown is like itself.
+            leaving: media by key, and spans of them, that are no answer: what is shown is like itself, and so is what
+                lies beside it.
         """
         self._library = library
         self._sentence = sentence
         self._asked = asked
         self._whole = whole
-        self._leaving = leaving
+        self._leaving: dict[str, list[TimeSpan]] = {}
+        for key, span in leaving:
+            around = TimeSpan(span.start - BESIDE, span.end + BESIDE)
+            self._leaving.setdefault(key, []).append(around)
 
     def found(self, depth: int, where: Filter, by: str, limit: int) -> list[Found]:
         """The best answers, best first; with `by="video"` one of each media."""
@@ -96,9 +103,10 @@ class Compound:
         seen = _Views(self._library, self._sentence, self._asked, scored)
         first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
         by_media: list[Iterator[Found]] = []
-        for begin, end in zip(first[:-1].tolist(), first[1:].tolist(), strict=True):
+        media = self._library.media_at(table.media[first[:-1]])
+        for one, begin, end in zip(media, first[:-1].tolist(), first[1:].tolist(), strict=True):
             best = None if whole is None else float(whole[begin:end].max())
-            by_media.append(seen.of_media(begin, end, best))
+            by_media.append(seen.of_media(begin, end, best, self._leaving.get(one.key, [])))
         return _best_first(by_media, limit, again=by != "video")
 
     def _of_whole(self, numbers: Ids, where: Filter) -> Floats | None:
@@ -114,24 +122,12 @@ class Compound:
         wanted = [place for place, one in enumerate(self._asked) if not one.term.unwanted]
         found = named([self._asked[place] for place in wanted], depth, where)
         if len(self._sentence.clauses) == 1:
-            return self._left(np.unique(np.concatenate([one.table.segments for one in found])))
+            return np.unique(np.concatenate([one.table.segments for one in found]))
         whole = named([self._whole], depth, where) if self._whole else []
         media = self._promising(dict(zip(wanted, found, strict=True)), whole)
         keys = frozenset(one.key for one in self._library.media_at(media)) if len(media) else frozenset()
         kept = keys & where.media if where.media else keys
-        return self._left(self._library.numbers(replace(where, media=kept))) if kept else np.zeros(0, np.int64)
-
-    def _left(self, numbers: Ids) -> Ids:
-        """These segments without those that reach into what is shown."""
-        if not self._leaving or not len(numbers):
-            return numbers
-        table = self._library.segments(numbers)
-        media, place = np.unique(table.media, return_inverse=True)
-        keys = np.array([one.key for one in self._library.media_at(media)])[place]
-        starts, ends = table.spans.T
-        shown = [(keys == key) & (starts < span.end) & (ends > span.start) for key, span in self._leaving]
-        left: Ids = numbers[~np.any(shown, axis=0)]
-        return left
+        return self._library.numbers(replace(where, media=kept)) if kept else np.zeros(0, np.int64)
 
     def _promising(self, named: Mapping[int, Scored], whole: Sequence[Scored]) -> Ids:
         """Media by what their best segments say of each clause; what a clause does not name is as bad as the worst that
@@ -189,16 +185,24 @@ class _Views:
         self._scored = [_exact(one, library, term) for one, term in zip(scored, asked, strict=True)]
         self._witnesses = [Witness(library, one, term.words) for one, term in zip(self._scored, asked, strict=True)]
 
-    def of_media(self, begin: int, end: int, whole: float | None) -> Iterator[Found]:
-        """The answers of the media that has these rows, best first; `whole` is what it has of a told sentence."""
+    def of_media(self, begin: int, end: int, whole: float | None, leaving: Sequence[TimeSpan]) -> Iterator[Found]:
+        """The answers of the media that has these rows, best first, outside of what it is `leaving`; `whole` is what it
+        has of a told sentence."""
         rows = np.arange(begin, end)
-        curves = joined([witness.curve(begin, end) for witness in self._witnesses])
+        every = self._curves(begin, end, leaving)
+        curves = [curve.without(leaving) for curve in every]
         clauses = list(self._clauses(curves))
         taken: list[TimeSpan] = []
         while placed := steps(left := [curve.without(taken) for curve in clauses], self._sentence.links):
-            found = self._told(placed, left, curves, rows)
+            found = self._told(placed, left, curves, rows, every)
             yield found if whole is None else replace(found, score=told(found.score, whole))
             taken += [found.span, *self._held(placed, rows)]
+
+    def _curves(self, begin: int, end: int, leaving: Sequence[TimeSpan]) -> list[Curve]:
+        """A curve a term, all on the same edges, those of what it is `leaving` among them."""
+        edges = np.array([(span.start, span.end) for span in leaving]).reshape(-1, 2)
+        blind = Curve.of(edges, np.full(len(edges), -np.inf, np.float32))
+        return joined([*(witness.curve(begin, end) for witness in self._witnesses), blind])[:-1]
 
     def _held(self, placed: Sequence[Step], rows: Ids) -> list[TimeSpan]:
         """The segments that the steps of an answer lie in: as in a plain search, what is left of them is none of its
@@ -230,8 +234,16 @@ class _Views:
         penalty = (weights[~wanted, None] * _softly(heights[~wanted], chances)).sum(axis=0)
         return np.where(np.isfinite(mean), mean - penalty, np.float32(-np.inf)).astype(np.float32)
 
-    def _told(self, placed: Sequence[Step], curves: Sequence[Curve], terms: Sequence[Curve], rows: Ids) -> Found:
-        """An answer from its steps; `curves` are those of clauses, `terms` those of terms."""
+    def _told(
+        self,
+        placed: Sequence[Step],
+        curves: Sequence[Curve],
+        terms: Sequence[Curve],
+        rows: Ids,
+        every: Sequence[Curve],
+    ) -> Found:
+        """An answer from its steps; `curves` are those of clauses, `terms` those of terms, and `every` those of terms
+        before anything was left out."""
         spans = self._scored[0].table.spans[rows]
         parts = tuple(_parts(curves, placed))
         heights: list[float] = []
@@ -242,7 +254,10 @@ class _Views:
             places = range(start, start + len(clause.terms))
             start += len(clause.terms)
             evidence += [one for place in places for one in self._reasons(place, row, part)]
-            heights.append(step.height if len(parts) > 1 else self._whole(clause, places, row, step, part, terms))
+            if len(parts) > 1:
+                heights.append(step.height)
+                continue
+            heights.append(self._whole(clause, places, row, part, terms, every))
         span = TimeSpan(min(part.start for part in parts), max(part.end for part in parts))
         total = sum(one.share for one in evidence) or 1.0
         shared = tuple(replace(one, share=one.share / total) for one in evidence)
@@ -251,16 +266,25 @@ class _Views:
         return Found(media, span, score(heights), several, shared, tuple(heights), len(rows))
 
     def _whole(
-        self, clause: Clause, places: Sequence[int], row: int, step: Step, part: TimeSpan, terms: Sequence[Curve]
+        self,
+        clause: Clause,
+        places: Sequence[int],
+        row: int,
+        part: TimeSpan,
+        terms: Sequence[Curve],
+        every: Sequence[Curve],
     ) -> float:
-        """A query of one step has its whole segment to show for what it wants, as a plain one has; what must not be
-        there counts where it is."""
-        there = [
-            terms[place].highest(part.start, part.end)
-            if self._terms[place].unwanted
-            else max(float(self._scored[place].fused[row]), terms[place].highest(step.start, step.end))
-            for place in places
-        ]
+        """A query of one step has its whole segment to show for what it wants, as a plain one has, less what lay where
+        nothing answers; what must not be there counts where it is."""
+        there: list[float] = []
+        start, end = self._scored[0].table.spans[row].tolist()
+        for place in places:
+            if self._terms[place].unwanted:
+                there.append(terms[place].highest(part.start, part.end))
+            else:
+                left = terms[place].highest(start, end)
+                lost = every[place].highest(start, end) - left if np.isfinite(left) else 0.0
+                there.append(float(self._scored[place].fused[row]) - lost)
         return float(self._mixed(clause, places[0], np.array(there, np.float32)[:, None])[0])
 
     def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:

@@ -165,7 +165,7 @@ class Searcher:
                 asked.append(Asked(term, words_of_term(term), term.modality, own, scorer, known.tail.middle))
                 continue
             example = self.examples(library, term.example, term.said)
-            beside = beside or [Scorer(library, self.looking.plain, self.calibrator.shown(library, known))]
+            beside = beside or [alike.Shown(library, self.looking.plain, self.calibrator.shown(library, known))]
             asked.append(self._shown(library, known, term, example, beside[0]))
             if example.itself and not term.unwanted:
                 leaving.append(example.itself)

@@ -65,7 +65,7 @@ class Runs:
 
 def score(heights: Sequence[float]) -> float:
     """-log Σ exp(-height): a little below the lowest of them."""
-    return -float(np.log(np.exp(-np.maximum(np.array(heights, np.float64), LOWEST)).sum()))
+    return -float(np.logaddexp.reduce(-np.maximum(np.array(heights, np.float64), LOWEST)))
 
 
 def joined(curves: Sequence[Curve]) -> list[Curve]:

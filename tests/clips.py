@@ -9,6 +9,8 @@ import numpy as np
 from fakes import COLOURS
 from numpy.typing import NDArray
 
+from api.sketch import png
+
 RATE = 25
 SIDE = 64
 SAMPLES = 16_000
@@ -25,6 +27,12 @@ def film(path: Path, colours: Sequence[str], seconds: float = 2.0) -> Path:
             for _ in range(round(seconds * RATE)):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
+    return path
+
+
+def picture(path: Path, colour: str) -> Path:
+    """A PNG of one colour."""
+    path.write_bytes(png(np.full((SIDE, SIDE, 3), COLOURS[colour], np.uint8)))
     return path
 
 

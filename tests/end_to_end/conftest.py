@@ -108,6 +108,7 @@ def indexed(no_weights: None, media: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture(scope="session")
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
+    clips.picture(folder / "red.png", "red")
     with pytest.MonkeyPatch.context() as patch:
         _in(folder, patch)
         assert main(["index", str(_clips(folder))]) == 0

@@ -191,7 +191,8 @@ def test_a_bad_query_points_at_the_character(text: str, place: int, why: str) ->
 
 PIECES = st.sampled_from(  # what binds, and what it may stand beside
     """a dog cat runs barks then THEN before AFTER while not NOT without and but no within 30s ( ) both( both(a, b)
-    seen: heard:x said:"y z" -x +y^2 ^3 -( +( "then" "a b" ' , ; : then, is WHILE people WITHIN 1:30""".split()  # noqa: SIM905
+    seen: heard:x said:"y z" like:m@1-2 -image:p.png^2 -x +y^2 ^3 -( +( "then"
+    "a b" ' , ; : then, is WHILE people WITHIN 1:30""".split()  # noqa: SIM905
 )
 
 
@@ -208,6 +209,45 @@ def test_whatever_is_typed_is_read_or_refused_and_means_the_same_spelled_out(tex
         again = read(str(sentence))
         assert [set(clause.terms) for clause in again.clauses] == [set(clause.terms) for clause in sentence.clauses]
         assert again.links == sentence.links
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("image:cat.jpg", ["image:cat.jpg"]),
+        ('image:"my cat (2).jpg" at night', ["at night", 'image:"my cat (2).jpg"']),
+        ("like:3fa9@2.00-6.00^2 -rain", ["like:3fa9@2.00-6.00^2", "-(rain)"]),
+        ("a dog -image:b.png", ["a dog", "-image:b.png"]),
+        ("SOUND:bark.wav seen:dog", ["sound:bark.wav", "seen:(dog)"]),
+    ],
+)
+def test_an_example_is_a_term_whose_value_is_no_words(text: str, spelled: list[str]) -> None:
+    (clause,) = read(text).clauses
+    assert [str(term) for term in clause.terms] == spelled
+    (shown,) = (term for term in clause.terms if term.example)
+    assert (shown.sentence, shown.phrases) == ("", ())
+    assert read(" ".join(spelled)).clauses == (clause,)
+
+
+def test_examples_stand_in_steps() -> None:
+    sentence = read("clip:film.mp4@10-20 before like:3fa9@2-6, then a dog barks within 5s")
+    assert [str(clause) for clause in sentence.clauses] == ["clip:film.mp4@10-20", "like:3fa9@2-6", "a dog barks"]
+    assert sentence.links[1].within == 5
+    assert not sentence.is_told  # nobody could put such a sentence into one vector
+    assert read(str(sentence)).clauses == sentence.clauses
+
+
+@pytest.mark.parametrize("text", ["image: cat", "I like: this", "a clip: the best of", "unlike:this"])
+def test_a_field_of_examples_binds_only_what_touches_it(text: str) -> None:
+    assert read(text).is_plain
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("a image:b(1).png", 3), ("both(image:a.png, barking)", 6), ('image:"" a', 1), ("-(like:x)", 3)]
+)
+def test_an_example_that_cannot_be_read_is_pointed_at(text: str, place: int) -> None:
+    with pytest.raises(QueryError, match=f"at character {place},"):
+        read(text)
 
 
 @given(st.text(max_size=60))
