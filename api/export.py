@@ -3,7 +3,7 @@
 Of a library with two recipes what is searched is written, since that is one recipe's work.
 
 library.json              recipe, spaces, generation; and the spaces that are held and were not written
-media.jsonl               a line a media, as `reelseek media --json` has it
+media.jsonl               a line a media, as `reelseek media --json` has it, no number rounded
 segments.jsonl            media, start_s, end_s, still
 lines.jsonl               media, start_s, end_s, modality, confidence, text
 tokens/SPACE.npy          (N, D) float16 rows of length one; no pickle
@@ -74,14 +74,16 @@ def _everything(snapshot: Snapshot, folder: Path) -> dict[str, int]:
         }
         tables = [_Table(key, snapshot, folder, stack) for key in sorted(snapshot.spaces)]
         for item in snapshot.media():
-            _put(files["media"], schemas.one_media(item))
+            exact = {"duration_s": item.duration, "frame_rate": item.frame_rate}
+            _put(files["media"], {**schemas.one_media(item), **exact})
             numbers = snapshot.numbers(Filter(media=frozenset({item.key})))
             found = snapshot.segments(numbers)
             for (start, end), still in zip(found.spans.tolist(), found.still.tolist(), strict=True):
                 _put(files["segments"], {"media": item.key, "start_s": start, "end_s": end, "still": still})
             lines = [line for group in snapshot.lines(numbers) for line in group]
             for line in lines:
-                _put(files["lines"], {"media": item.key, **schemas.line(line)})
+                exact = {"start_s": line.span.start, "end_s": line.span.end, "confidence": line.confidence}
+                _put(files["lines"], {"media": item.key, **schemas.line(line), **exact})
             _subtitles(lines, item.key, folder / "subtitles")
             totals["tokens"] += sum(table.add(item.key, snapshot.tokens(numbers, table.space)) for table in tables)
             totals["media"] += 1
@@ -113,7 +115,7 @@ class _Table:
         for number, (start, end) in enumerate(tokens.spans.tolist()):
             names = tokens.labels[number] if len(tokens.labels) else ()
             labels = [
-                {"name": name, "probability": round(float(chance), 6)}
+                {"name": name, "probability": float(chance)}
                 for name, chance in zip(names, tokens.probabilities[number] if names else (), strict=False)
             ]
             fact = {"media": media, "start_s": start, "end_s": end, "norm": float(tokens.norms[number])}

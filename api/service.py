@@ -16,7 +16,8 @@ from indexer import cutting, pipeline, reembedding, sources
 from indexer.events import Event, Summary
 from indexer.run import Run
 from retriever import processes
-from retriever.errors import NoSuchMedia, WrongRecipe
+from retriever.duplicates import Group, duplicates, groups
+from retriever.errors import NoSuchMedia, StoreUnavailable, WrongRecipe
 from retriever.looking import Looking
 from retriever.ports import Store
 from retriever.relevance import Relevance, relevance
@@ -347,6 +348,29 @@ def _named(name: str, everything: Sequence[Media]) -> Media:
         return by_path[0]
     key = parse_reference(name)[0] if _is_reference(name) else name
     found = [item for item in everything if item.key == key]
+    def import_from(self, source: str | os.PathLike[str]) -> dict[str, Any]:
+        """Bring in what another library holds, or what `export` wrote: the media that this one lacks, nothing encoded
+        again.  Returns what came, as docs/schema.md has it.
+
+        Raises:
+            StoreUnavailable: nothing of either kind is there.
+            WrongRecipe, WrongFormat, ManifestError, SpaceMismatch, DiskFull: as their names say; what came stays.
+        """
+        from api import importing
+
+        path = Path(source)
+        if importing.is_export(path):
+            with importing.from_folder(path) as brought:
+                return importing.document(importing.into(self.store, brought))
+        if path.resolve() == self.path.resolve():
+            raise StoreUnavailable(f"{path} is this library itself: name another one")
+        other = parts.store(DEFAULTS.store, path, create=False)
+        try:
+            with importing.from_library(other) as brought:
+                return importing.document(importing.into(self.store, brought))
+        finally:
+            other.close()
+
     if not found and len(key) >= LEAST_ID:
         found = [item for item in everything if item.key.startswith(key)]
     if len(found) != 1:

@@ -6,7 +6,7 @@ First every source names its best segments; then every segment that one of them 
 through its tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,10 @@ Only = Modality | frozenset[str] | None
 """Which sources a question is for: those of a modality, those of some spaces by id, or (None) as it is worded."""
 
 
+LARGE = 500
+"""Segments that are more than any question's candidates."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a space saw of the candidates."""
@@ -58,16 +62,39 @@ class Scored:
         return len(self.fused)
 
 
+class Kept:
+    """What was looked at last, for the question that comes next.  In a small library all questions have the same
+    candidates, and whoever asks a long film for steps asks it again.  Tokens of two sets of segments are held: of the
+    last candidates, and of the last `LARGE` set.
+
+    Numbers are never used again, so equal numbers are the same segments for as long as the generation is the same.
+    """
+
+    def __init__(self) -> None:
+        nothing: tuple[tuple[str, bytes], dict[str, _Looked]] = (("", b""), {})
+        self._held = [nothing, nothing]
+
+    def looked(self, generation: str, numbers: Ids, look: Callable[[], dict[str, "_Looked"]]) -> dict[str, "_Looked"]:
+        """By space what `look` gives at these segments; several threads may ask."""
+        key, place = (generation, numbers.tobytes()), int(len(numbers) > LARGE)
+        held, found = self._held[place]
+        if held != key:
+            found = look()
+            self._held[place] = key, found
+        return found
+
+
 class Scorer:
     """Scores questions against one snapshot."""
 
-    def __init__(self, library: Snapshot, looking: Looking, levels: Levels) -> None:
+    def __init__(self, library: Snapshot, looking: Looking, levels: Levels, kept: Kept | None = None) -> None:
+        """`kept` is shared by scorers of one library that look with the same levels."""
         self.sources = sources(library)
         self._library = library
         self._asks = levels.asks
         self._looking = looking
         self._levels = levels
-        self._looked: tuple[bytes, dict[str, _Looked]] = (b"", {})
+        self._kept = kept or Kept()
 
     def score(
         self,
@@ -165,15 +192,15 @@ class Scorer:
         return np.sort(numbers[order][np.sort(places)[:depth]])
 
     def _look(self, numbers: Ids) -> dict[str, "_Looked"]:
-        """By space the tokens of candidates and their chance levels, which do not depend on the question.  In a small
-        library all questions have the same candidates, so the last ones are kept."""
-        key = numbers.tobytes()
-        if self._looked[0] != key or not self._looked[1]:
+        """By space the tokens of candidates and their chance levels, which do not depend on the question."""
+
+        def look() -> dict[str, _Looked]:
             spaces = [source.space for source in self.sources if source.space]
             tokens = {space: self._library.tokens(numbers, space) for space in spaces}
             levels = self._looking.levels(self._levels.chances, tokens)
-            self._looked = key, {space: _Looked(tokens[space], *levels[space]) for space in spaces}
-        return self._looked[1]
+            return {space: _Looked(tokens[space], *levels[space]) for space in spaces}
+
+        return self._kept.looked(self._library.generation, numbers, look)
 
 
 @dataclass(frozen=True, slots=True)

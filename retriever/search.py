@@ -23,7 +23,7 @@ from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, ShowExample, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
-from retriever.scoring import Scored, Scorer
+from retriever.scoring import Kept, Scored, Scorer
 from retriever.settings import Settings
 from retriever.terms import Asked, terms_of
 from retriever.terms import words_of as words_of_term
@@ -77,6 +77,7 @@ class Searcher:
         self.calibrator = Calibrator(encode, self.looking, cache, asks)
 
     def search(
+        self._looked, self._shown_looked = Kept(), Kept()
         self,
         query: str | Query,
         *,
@@ -102,8 +103,8 @@ class Searcher:
             known = self.calibrator.of(library)
             part = known.part(library, where)
             if asked.said is not None:
-                return self._compound(library, asked, known, part, by, limit, depth, where, least)
-            scorer = Scorer(library, self.looking, known.levels)
+                return self._compound(library, asked, known, part, by, depth, where, wanted)
+            scorer = Scorer(library, self.looking, known.levels, self._looked)
             words = words_of(asked)
             (scored,) = scorer.score(self.views(library, [asked.sentence]), [words], depth, where)
             witness = Witness(library, scored, words)
@@ -149,7 +150,7 @@ class Searcher:
         Raises:
             QueryError, MediaError: what a term shows is not there, or cannot be compared.
         """
-        scorer = Scorer(library, self.looking, known.levels)
+        scorer = Scorer(library, self.looking, known.levels, self._looked)
         terms = terms_of(said)
         told = said.told if said.is_told else ""
         sentences = [*(term.sentence for term in terms if not term.example), *([told] if told else [])]
@@ -165,7 +166,8 @@ class Searcher:
                 asked.append(Asked(term, words_of_term(term), term.modality, own, scorer, known.tail.middle))
                 continue
             example = self.examples(library, term.example, term.said)
-            beside = beside or [alike.Shown(library, self.looking.plain, self.calibrator.shown(library, known))]
+            levels = self.calibrator.shown(library, known)
+            beside = beside or [alike.Shown(library, self.looking.plain, levels, self._shown_looked)]
             asked.append(self._shown(library, known, term, example, beside[0]))
             if example.itself and not term.unwanted:
                 leaving.append(example.itself)

@@ -1,0 +1,31 @@
+"""Bring another library, or what `export` wrote, into a library without encoding anything again.
+
+  reelseek import exported/ --library lib/            # a folder that reelseek export wrote
+  reelseek import other/ --library lib/               # merge: the media that lib/ lacks
+  reelseek import lib/ --library backup/              # a copy of what is searched now, while it is searched
+
+Both have to be of one recipe.  A media is one commit: interrupted, run it again, and it goes on.
+"""
+
+import argparse
+
+from api import exits
+from api.commands import _common
+from api.terminal import counted, put
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a library, or a folder that `reelseek export` wrote")
+    _common.settings_arguments(parser, "library", "store")
+    _common.every_command(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with _common.library(_common.settings(args), create=True) as library:
+        done = library.import_from(args.source)
+    if args.json:
+        _common.put_json(done)
+    else:
+        what = f"{counted(done['segments'], 'segment')}, {counted(done['tokens'], 'token')}"
+        put(f"{counted(len(done['imported']), 'media', 'media')} imported ({what}); {done['unchanged']} were there")
+    return exits.OK

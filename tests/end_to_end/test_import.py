@@ -1,0 +1,203 @@
+"""What one library holds goes into another one: by a folder of open formats, or straight; nothing is encoded again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+from documents import documented, fits, printed_by, shape
+from libraries import entry, more
+from numpy.testing import assert_allclose
+
+from api import Library, importing
+from api.main import main
+from indexer import recipe as recipes
+from retriever.errors import ManifestError, StoreUnavailable, WrongRecipe
+from retriever.stores import local, memory
+from retriever.types import EVERYTHING, Filter
+
+OFFLINE = recipes.pack("offline")
+
+
+def answers(library: str, query: str = "blue") -> list[tuple[str, float, float, float]]:
+    with Library.open(library) as opened:
+        found = opened.search(query, min_confidence=0, copies="show")
+    return [(one.ref, round(one.score, 2), round(one.confidence, 2), len(one.evidence)) for one in found]
+
+
+def told(library: str) -> dict:
+    with Library.open(library) as opened:
+        stats = opened.stats()
+    return {name: value for name, value in stats.items() if name not in ("library", "generation", "bytes")}
+
+
+def test_an_export_comes_back_the_same(indexed, capsys):
+    assert main(["export", "out"]) == 0
+    printed = printed_by("import", "out", "--library", "back", capsys=capsys)
+    assert fits(shape(printed), shape(documented()["import"]))
+    assert (len(printed["imported"]), printed["unchanged"]) == (3, 0)
+    assert told("back") == told("lib")
+    for query in ("blue", "red THEN blue", "heard:tone", f"like:{indexed / 'first.mp4'}@0-2"):
+        assert answers("back", query) == answers("lib", query)
+    assert main(["export", "again", "--library", "back"]) == 0
+    for name in ("media", "segments", "lines"):
+        assert (Path("again") / f"{name}.jsonl").read_text() == (Path("out") / f"{name}.jsonl").read_text()
+    for file in Path("out/tokens").iterdir():
+        assert (Path("again/tokens") / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_library_goes_straight_into_another_and_once(indexed, capsys):
+    assert main(["import", "lib", "--library", "copy"]) == 0
+    assert told("copy") == told("lib")
+    assert answers("copy") == answers("lib")
+    assert main(["import", "lib", "--library", "copy"]) == 0
+    assert "0 media imported (0 segments, 0 tokens); 3 were there" in capsys.readouterr().out
+
+
+def test_two_libraries_become_one(indexed, tmp_path, capsys):
+    other = tmp_path / "others"
+    other.mkdir()
+    clips.film(other / "third.mp4", ["yellow", "green"])
+    shutil.copy(indexed / "second.mp4", other / "same.mp4")
+    assert main(["index", str(other), "--library", "theirs"]) == 0
+    printed = printed_by("import", "theirs", capsys=capsys)
+    assert (len(printed["imported"]), printed["unchanged"]) == (1, 1)
+    with Library.open("lib") as library:
+        paths = {tuple(Path(path).name for path in media.paths) for media in library.media()}
+    assert ("second.mp4", "same.mp4") in paths
+    assert ("third.mp4",) in paths
+    assert any(
+        "third" in media.path for media in (one.media for one in Library.open("lib").search("yellow", min_confidence=0))
+    )
+
+
+def test_what_is_there_is_left_alone_and_what_was_begun_goes_on(indexed, monkeypatch):
+    """Interrupted after its first media."""
+    seen: list[int] = []
+
+    def stop(done: int, of: int) -> None:
+        seen.append(of)
+        raise KeyboardInterrupt
+
+    whole, part = local.build(Path("lib")), local.build(Path("part"))
+    with importing.from_library(whole) as source, pytest.raises(KeyboardInterrupt):
+        importing.into(part, source, stop)
+    assert seen == [3]
+    with importing.from_library(whole) as source:
+        done = importing.into(part, source)
+    assert (len(done.media), done.unchanged) == (2, 1)
+    whole.close(), part.close()
+
+
+def test_from_any_store_into_any(tmp_path):
+    """local → memory → local: the same media, segments, words, times and rows."""
+    first = local.build(tmp_path / "first")
+    first.catalog.set_recipe(OFFLINE.digest, OFFLINE.text_form)
+    for seed, key in enumerate("abc"):
+        first.add(more(entry(key, seed)) if key == "b" else entry(key, seed))
+    between, last = memory.build(), local.build(tmp_path / "last")
+    for source, target in ((first, between), (between, last)):
+        with importing.from_library(source) as brought:
+            importing.into(target, brought)
+    with first.snapshot() as ours, last.snapshot() as theirs:
+        assert list(ours.media()) == list(theirs.media())
+        assert ours.spaces == theirs.spaces
+        for media in ours.media():
+            one, other = (each.numbers(Filter(media=frozenset({media.key}))) for each in (ours, theirs))
+            assert_allclose(ours.segments(one).spans, theirs.segments(other).spans)
+            assert ours.lines(one) == theirs.lines(other)
+            for space in ours.spaces:
+                mine, yours = ours.tokens(one, space), theirs.tokens(other, space)
+                assert_allclose(mine.rows.astype(np.float32), yours.rows.astype(np.float32), atol=1e-3)
+                assert_allclose(mine.spans, yours.spans)
+                assert [tuple(names) for names in mine.labels] == [tuple(names) for names in yours.labels]
+        assert len(ours.numbers(EVERYTHING)) == len(theirs.numbers(EVERYTHING))
+    first.close(), last.close()
+
+
+# ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def test_a_library_of_another_recipe_is_refused(indexed, monkeypatch):
+    store = memory.build()
+    store.catalog.set_recipe("another", OFFLINE.text_form)
+    with (
+        Library.open("lib") as library,
+        importing.from_library(library.store) as source,
+        pytest.raises(WrongRecipe, match="made with recipe another"),
+    ):
+        importing.into(store, source)
+
+
+@pytest.mark.parametrize("source", ["nowhere", "clips", "lib"])
+def test_what_is_no_other_library_is_one_line(indexed, source, capsys):
+    assert main(["import", source]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert source in line
+
+
+def test_an_empty_library_has_nothing_to_bring(indexed):
+    local.build(Path("empty")).close()
+    with Library.open("lib") as library, pytest.raises(StoreUnavailable, match="nothing was ever indexed"):
+        library.import_from("empty")
+
+
+def _line(file: Path, number: int, text: str) -> None:
+    lines = file.read_text().splitlines()
+    lines[number - 1] = text
+    file.write_text("\n".join(lines) + "\n")
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def _swapped(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[::-1]) + "\n")
+
+
+def _pickled(file: Path) -> None:
+    np.save(file, np.array([{"a": 1}], object), allow_pickle=True)
+
+
+def _narrowed(file: Path) -> None:
+    file.write_text(file.read_text().replace('"dimension": 16', '"dimension": 8'))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "harm", "told"),
+    [
+        ("media.jsonl", lambda file: _line(file, 2, "{"), "media.jsonl, line 2"),
+        ("media.jsonl", lambda file: _line(file, 1, '{"id": "x"}'), "media.jsonl, line 1"),
+        ("media.jsonl", _swapped, "is not next in media.jsonl"),
+        ("segments.jsonl", lambda file: _line(file, 1, "[]"), "segments.jsonl, line 1"),
+        ("lines.jsonl", Path.unlink, "lines.jsonl cannot be read"),
+        ("tokens/colours*.npy", _cut, "colours"),
+        ("tokens/colours*.npy", _pickled, "colours"),
+        ("tokens/colours*.npy", lambda file: np.save(file, np.zeros((3, 4), np.float16)), "half-precision rows"),
+        ("tokens/colours*.jsonl", lambda file: _line(file, 1, '{"media": 3}'), "line 1"),
+        ("library.json", lambda file: file.write_text("{}"), "library.json"),
+        ("library.json", _narrowed, "by what is said"),
+    ],
+)  # fmt: skip
+def test_a_broken_export_is_told_by_file_and_line(indexed, pattern, harm, told, capsys):
+    with Library.open("lib") as library:
+        library.export("out")
+    (file,) = Path("out").glob(pattern)
+    harm(file)
+    with Library.open("back") as library, pytest.raises(ManifestError, match=told):
+        library.import_from("out")
+    assert main(["import", "out", "--library", "back"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_another_format_is_refused(indexed, capsys):
+    with Library.open("lib") as library:
+        library.export("out")
+    header = Path("out/library.json")
+    header.write_text(json.dumps({**json.loads(header.read_text()), "format": 9}))
+    assert main(["import", "out", "--library", "back"]) == 1
+    assert "has format 9, this reelseek reads 1" in capsys.readouterr().err
