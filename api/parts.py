@@ -159,14 +159,17 @@ def _with_model(
     return module.build(*given, model, checkpoint, device=device, precision=precision, runtime=runtime, **own)
 
 
-def recipe(pack: str, models: ModelChoice, budget: float = 0.0) -> Recipe:
-    """The recipe of a pack, with the models that a person chose for it, and the share of frames to spend on it.
+def recipe(pack: str, models: ModelChoice, budget: float = 0.0, sampling: str = "") -> Recipe:
+    """The recipe of a pack, with the models that a person chose for it, and the share of frames to spend on it, or how
+    they are sampled.
 
     Raises:
         BadSettings: no such pack, or it wants a model and has none, or has none to choose; no such budget.
         MissingExtra, WeightsError: a model is not here; the message says how to get it.
     """
-    made = recipes.pack(pack).within(budget)
+    if budget and sampling:
+        raise BadSettings(f"--budget {budget:g} and --sampling {sampling} both say which frames: leave one out")
+    made = recipes.pack(pack).within(budget).sampled(sampling)
     found: list[Model] = []
     for modality, (flag, weights) in FLAGS.items():
         model, checkpoint = models.chosen(modality)

@@ -19,7 +19,7 @@ SHOWN = 3
 """Media that a message names; the document has all."""
 
 
-def document(library: Path, store: Store, summary: Summary | None = None) -> Document:
+def document(library: Path | str, store: Store, summary: Summary | None = None) -> Document:
     """What stands, as docs/schema.md has it; `summary` is of a run that has just ended."""
     with store.snapshot() as snapshot:
         two, held = snapshot.reembedding, snapshot.held()
@@ -78,7 +78,7 @@ def _run(summary: Summary) -> Document:
     }
 
 
-def _next(library: Path, two: Reembedding | None, lacking: bool, foreign: bool) -> str:
+def _next(library: Path | str, two: Reembedding | None, lacking: bool, foreign: bool) -> str:
     """The command that most people want now."""
     at = f"--library {quote(str(library))}"
     if two is None:
@@ -105,6 +105,8 @@ def flags(text: str) -> str:
             words += [name, model.name, *([weights, model.checkpoint] if model.checkpoint else [])]
     if share := re.fullmatch(r"salient\(2, ([\d.]+)\)", made.sampling):
         words += ["--budget", share[1]]
+    elif made.sampling != recipes.pack(parts.DEFAULT_PACK).sampling:
+        words += ["--sampling", made.sampling]
     return " ".join(map(quote, words))
 
 

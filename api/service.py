@@ -100,20 +100,22 @@ class Library:
     ) -> Summary:
         """Bring the library to where these folders, files and manifests are.
 
-        `budget` is the share of two frames a second that is encoded, 0.1 to 1, or 0 for the sampling of the pack.
+        `budget` is the share of two frames a second that is encoded, 0.1 to 1, or 0 for the sampling of the pack;
+        `sampling` another sampler in its place, such as `keyframes`, for which nothing else is decoded.
         `prune` also takes out the media whose files are gone from the folders among `paths`.
 
         Raises:
             CannotOpen: one of `paths` is not there.
             ManifestError: a line of a manifest is wrong.
             WrongRecipe, SpaceMismatch: the library was made otherwise.
+        sampling: str = DEFAULTS.sampling,
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
                 here, or there is no such budget.
             DiskFull: what was committed stays.
         """
         named = [Path(path) for path in paths]
         wanted = sources.found(named, metadata)
-        chosen = parts.recipe(pack, self._models, budget)
+        chosen = parts.recipe(pack, self._models, budget, sampling)
         encoders = parts.encoders(chosen, self._models)
         if self.store.catalog.recipe() is None:
             parts.tried(chosen, encoders)
@@ -139,15 +141,16 @@ class Library:
     ) -> Summary:
         """Bring what another recipe makes to all media, beside what they have: `choose` says what is searched.
 
-        The recipe is that of `pack`, of the library's `models` and of `budget`, as `index` has them.  Media that cannot
-        be embedded are among the summary's `quarantined`; they keep what they have.  Run again, it goes on.
+        The recipe is that of `pack`, the library's `models`, `budget` and `sampling`, as `index` has them.  Media that
+        cannot be embedded are among the summary's `quarantined`; they keep what they have.  Run again, it goes on.
 
         Raises:
             WrongRecipe: the library is of this recipe, is on its way to another one, or has other lines.
             BadSettings, MissingExtra, WeightsError, DeviceError, DiskFull: as `index`.
         """
-        chosen = parts.recipe(pack, self._models, budget)
+        chosen = parts.recipe(pack, self._models, budget, sampling)
         run = reembedding.Again(
+        sampling: str = DEFAULTS.sampling,
             recipe=chosen,
             encoders=parts.encoders(replace(chosen, speech=(), text=()), self._models),  # no line is read again
             store=self.store,

@@ -137,11 +137,12 @@ class Cutter:
         start = first * wanted.chapter
         heard = max(0.0, start - wanted.margin)
         looked_at = media.probe.kind is not MediaKind.SOUND and bool(wanted.sampler or wanted.page_sampler)
-        self._screen = Screen(media.frames(start, self._needed)) if looked_at else None
+        samplers = [it for it in (wanted.sampler, wanted.page_sampler) if it]
+        keys = all(it.keys for it in samplers)
+        self._screen = Screen(media.frames(start, self._needed, keys)) if looked_at else None
         rates = wanted.rates if media.probe.has_sound else ()
         self._tapes = [Tape(media.sound(rate, heard), rate, heard) for rate in rates]
-        samplers = (wanted.sampler, wanted.page_sampler)
-        listens = media.probe.has_sound and RATE not in rates and any(it and it.glances for it in samplers)
+        listens = media.probe.has_sound and RATE not in rates and any(it.glances for it in samplers)
         self._ear = Tape(_if_any(media.sound(RATE, heard)), RATE, heard) if self._screen and listens else None
 
     def chapters(self, folder: Path, job: int) -> Iterator[Cut]:

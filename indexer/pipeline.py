@@ -64,8 +64,8 @@ def _fits(run: Run) -> None:
     elif held[0] != recipe.digest:
         raise WrongRecipe(
             f"this library was made with recipe {held[0]}, and pack {recipe.pack!r} is recipe {recipe.digest}: "
-            "index into another --library, or take the --pack, models and --budget that made this one, or go over to "
-            "this one with reelseek reembed"
+            "index into another --library, or take the --pack, models, --budget and --sampling that made this one, or "
+            "go over to this one with reelseek reembed"
         )
     elif held[1] != recipe.text_form:
         catalog.set_recipe(recipe.digest, recipe.text_form)  # the same weights, and they lie elsewhere by now

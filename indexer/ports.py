@@ -71,10 +71,11 @@ class OpenMedia(Protocol):
 
     probe: Probe
 
-    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, needed: Needed | None = None, keys: bool = False) -> Iterator[Frame]:
         """Every picture shown at or after `start`, in strictly rising order of time, the one on show at `start` first.
-        Those that are on show only when nothing is `needed` may be left out, but not the last of all.  A stream that
-        breaks off ends the iteration if any frame came; frames that the decoder calls damaged are left out.
+        Those that are on show only when nothing is `needed` may be left out, but not the last of all; where `keys` are
+        enough, all that lean on others, if the others follow closely.  A stream that breaks off ends the iteration if
+        any frame came; frames that the decoder calls damaged are left out.
 
         Raises:
             NoSuchStream: no picture in this file.

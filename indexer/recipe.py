@@ -81,6 +81,21 @@ class Recipe:
             raise BadSettings(str(error).replace("salient: ", "--", 1)) from error
         return replace(self, sampling=sampler)
 
+    def sampled(self, text: str) -> "Recipe":
+        """With another sampler of pictures; "" leaves it as it is.  With keyframes pages are read off those, too: for a
+        single other picture all would have to be decoded.
+
+        Raises:
+            BadSettings: no such sampler.
+        """
+        if not text:
+            return self
+        try:
+            sampler = sampling.parse(text)
+        except ValueError as error:
+            raise BadSettings(f"--sampling: {error}") from error
+        return replace(self, sampling=str(sampler), pages=str(sampler) if sampler.keys else self.pages)
+
     def model(self, plugin: str) -> Model | None:
         """The one that a plug-in reads."""
         return next((model for model in self.models if model.plugin == plugin), None)

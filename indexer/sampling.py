@@ -38,6 +38,11 @@ class Sampler(Protocol):
         """Whether it chooses among what its sift took, once it has seen and heard all of a chapter."""
         ...
 
+    @property
+    def keys(self) -> bool:
+        """Whether keyframes are enough for it."""
+        ...
+
     def bins(self, part: TimeSpan, duration: float) -> Times:
         """`(N, 2)` starts and ends, in order: the bins of the media whose middle lies in `part`.  `duration` is what
         the container claims, in seconds."""
@@ -62,6 +67,7 @@ class _Value:
 
     __slots__ = ()
     glances = False
+    keys = False
 
     def __str__(self) -> str:
         options = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
@@ -175,16 +181,45 @@ class Salient(_Value):
         return owners(bins, chosen(bins, most, stretches))
 
 
+@dataclass(frozen=True, slots=True)
+class Keyframes(_Value):
+    """The pictures that lean on no other, `fps` a second at most: they alone are decoded, many times as quickly.  Where
+    they are far apart, or the container does not say which they are, `fps` pictures a second."""
+
+    fps: float = 1.0
+
+    keys = True
+
+    def __post_init__(self) -> None:
+        _want_positive("keyframes", "fps", self.fps)
+
+    def bins(self, part: TimeSpan, duration: float) -> Times:
+        return Fixed(self.fps).bins(part, duration)
+
+    def sift(self) -> Sift:
+        taken = -math.inf
+
+        def wants(frame: Frame, time: float) -> bool:
+            nonlocal taken
+            if frame.time == taken:
+                return False
+            taken = frame.time
+            return True
+
+        return wants
+
+
 def difference(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
     """Mean difference of two grey pictures as a share of the full range, 0 to 1."""
     return float(np.abs(one - other).mean()) / 255
 
 
-SAMPLERS: dict[str, type[Uniform] | type[Fixed] | type[Adaptive] | type[Salient]] = {
+SAMPLERS: dict[str, type[Uniform] | type[Fixed] | type[Adaptive] | type[Salient] | type[Keyframes]] = {
     "uniform": Uniform,
     "fixed": Fixed,
     "adaptive": Adaptive,
     "salient": Salient,
+    "keyframes": Keyframes,
 }
 _CALL = re.compile(r"\s*([a-z]+)\s*(?:\((.*)\))?\s*")
 
@@ -198,7 +233,8 @@ def parse(text: str) -> Sampler:
     found = _CALL.fullmatch(text)
     if not found or found[1] not in SAMPLERS:
         raise ValueError(
-            f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.01, 4), salient(2, 0.3, 5)"
+            f"{text!r} is no sampler; write one of uniform(8), fixed(2), adaptive(2, 0.01, 4), salient(2, 0.3, 5), "
+            "keyframes(1)"
         )
     kind = SAMPLERS[found[1]]
     names = [f.name for f in fields(kind)]

@@ -103,6 +103,11 @@ class Settings:
     precision: str = _setting("auto", _one_of("auto", "fp32", "bf16", "fp16"), "numbers that they calculate with")
     runtime: str = _setting(
         "auto", _one_of("auto", "torch", "compile", "openvino"), "what runs them: auto is openvino on a CPU, else torch"
+    sampling: str = _setting(
+        "",
+        _maybe,
+        "frames that are looked at: keyframes, fixed(2), adaptive(2, 0.01, 4), uniform(8); none: as the pack says",
+    )
     )
     prompts: str = _setting("plain", _prompts, "sentences around a question to them: plain, photos, or 'a {}|the {}'")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")

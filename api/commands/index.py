@@ -2,6 +2,7 @@
 
   reelseek index clips/ --library lib/
   reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
+  reelseek index clips/ --sampling keyframes --library quicker/   # decode those alone: about one in 10 s
   reelseek index clips/ --budget 0.3 --library quick/      # encode 3 of 10 frames: those that differ most
   reelseek index clips/ --pack openclip --model ViT-B-32:laion2b_s34b_b79k --library better/
   reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
@@ -20,7 +21,7 @@ from api.terminal import say
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
-    _common.settings_arguments(parser, "library", "pack", "budget", "jobs", "store")
+    _common.settings_arguments(parser, "library", "pack", "budget", "sampling", "jobs", "store")
     _common.models_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
     said.add_argument("--title", default="", help="title")
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             budget=chosen.budget,
             metadata=_common.metadata(args),
             prune=args.prune,
+            sampling=chosen.sampling,
             jobs=chosen.jobs,
             watch=watch,
         )

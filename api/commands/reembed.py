@@ -15,7 +15,7 @@ from api import exits
 from api.commands import _common
 from api.terminal import amount, plain, put, say
 
-CHOICES = ("pack", "budget", "model", "checkpoint", "sound_model", "sound_checkpoint", "video_model")
+CHOICES = ("pack", "budget", "sampling", "model", "checkpoint", "sound_model", "sound_checkpoint", "video_model")
 """Settings that say what is built."""
 
 
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--search", choices=("new", "both", "old"), help="what is searched from now on")
     what.add_argument("--drop", choices=("old", "new"), help="the recipe whose vectors go; not one that is searched")
     what.add_argument("--status", action="store_true", help="change nothing, tell what stands")
-    _common.settings_arguments(parser, "library", "pack", "budget", "jobs", "store")
+    _common.settings_arguments(parser, "library", "pack", "budget", "sampling", "jobs", "store")
     _common.models_arguments(parser, "models of the new recipe (`reelseek models` lists and brings them)")
     _common.every_command(parser)
 
@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     with _common.library(chosen) as library:
         if building:
             with progress.watching(work=progress.EMBED) as watch:
-                summary = library.reembed(pack=chosen.pack, budget=chosen.budget, jobs=chosen.jobs, watch=watch)
+                summary = library.reembed(
+                    pack=chosen.pack, budget=chosen.budget, sampling=chosen.sampling, jobs=chosen.jobs, watch=watch
+                )
             code = exits.ERROR if summary.failed_all else exits.OK
         elif args.search:
             for note in library.choose(args.search):

@@ -8,7 +8,7 @@ lands, the decoder must find that it is a keyframe.  A file that fails in either
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.media._picture import Picture
-from indexer.media._tap import Astray, tapped
+from indexer.media._tap import Astray, Reach, tapped
 from indexer.ports import Frame, Needed
 from indexer.screen import ROUNDING, Screen
 from retriever.errors import CannotDecode
@@ -29,6 +29,9 @@ REORDERED = 2.0
 """Seconds by which an index may be early: it counts in decoding order, and pictures are shown later."""
 PROOF = 8
 """Pictures behind the second keyframe that must agree."""
+FAR = 10.5
+"""Seconds between two keyframes that are too many for them to stand for what is between: x264 makes one in 250
+pictures, which at 24 a second are 10.4."""
 
 
 @dataclass
@@ -53,6 +56,33 @@ class Footage:
                 return
             self.trusted = False
         yield from _since(self._in_order(needed), start)
+
+    def keyframes(self, start: float, end: float) -> Iterator[Picture] | None:
+        """The pictures that lean on no other, the one on show at `start` first; the last one stays until all others are
+        over, in a media that claims to `end` then.  None where they cannot stand for the others: the container does not
+        know them, they are too far apart, or a jump to one does not give what walking does."""
+        seconds, _ = self._keys
+        if self.still or not len(seconds) or np.diff([0.0, *np.sort(seconds), end]).max() > FAR:
+            return None
+        if len(seconds) > 1 and self.trusted is None:
+            self.trusted = self._prove()
+        if len(seconds) > 1 and not self.trusted:
+            return None
+        reach = Reach()
+        return _to_the_end(_since(self._keys_from(start, reach), start), reach)
+
+    def _keys_from(self, start: float, reach: Reach) -> Iterator[Picture]:
+        if self._key_before(start) >= 1:
+            pictures = self._from_keyframe(start, None, reach)
+            try:
+                first = next(pictures, None)
+            except Astray:
+                first = None
+            if first is not None and first.time <= start + ROUNDING:
+                yield first
+                yield from pictures
+                return
+        yield from self._in_order(keys=reach)
 
     def at(self, times: Times) -> Iterator[Frame]:
         """As `OpenMedia.frames_at`: walks on, or jumps where that saves work."""
@@ -101,20 +131,20 @@ class Footage:
     def _key_before(self, time: float) -> int:
         return int(np.searchsorted(self._keys[0], time - REORDERED, "right")) - 1
 
-    def _in_order(self, needed: Needed | None = None) -> Generator[Picture]:
+    def _in_order(self, needed: Needed | None = None, keys: Reach | None = None) -> Generator[Picture]:
         came = False
         with tapped(self.path, self.still) as tap:
-            for picture in tap.pictures(needed):
+            for picture in tap.pictures(needed, keys):
                 yield picture
                 came = True
         if not came:
             raise CannotDecode(f"{self.path}: not one picture of it could be decoded")
 
-    def _from_keyframe(self, start: float, needed: Needed | None) -> Iterator[Picture]:
+    def _from_keyframe(self, start: float, needed: Needed | None, keys: Reach | None = None) -> Iterator[Picture]:
         _, ticks = self._keys
         with tapped(self.path, self.still) as tap:
             tap.prime()
-            yield from tap.landed(int(ticks[self._key_before(start)]), needed)
+            yield from tap.landed(int(ticks[self._key_before(start)]), needed, keys)
 
     def _prove(self) -> bool:
         _, ticks = self._keys
@@ -131,6 +161,17 @@ class Footage:
         return [one.time for one in jumped] == [one.time for one in walked] and all(
             np.array_equal(one.rgb(), other.rgb()) for one, other in zip(jumped, walked, strict=True)
         )
+
+
+def _to_the_end(pictures: Iterator[Picture], reach: Reach) -> Iterator[Picture]:
+    """The same, each until the next one comes, and the last one as far as the stream was found to reach."""
+    shown: Picture | None = None
+    for picture in pictures:
+        if shown is not None:
+            yield replace(shown, end=picture.time)
+        shown = picture
+    if shown is not None:
+        yield replace(shown, end=max(shown.end, reach.seconds))
 
 
 def _since(pictures: Iterator[Picture], start: float) -> Iterator[Picture]:

@@ -32,6 +32,13 @@ class Astray(Exception):
     """A jump did not land on a keyframe."""
 
 
+@dataclass(slots=True)
+class Reach:
+    """How far the pictures of a stream reach, of which keyframes alone are decoded."""
+
+    seconds: float = 0.0  # on our clock
+
+
 @dataclass(frozen=True, slots=True)
 class Tap:
     """One open container, its picture stream and a decoder."""
@@ -74,7 +81,7 @@ class Tap:
         with closing(self._frames()) as frames:
             next(frames, None)
 
-    def landed(self, ticks: int, needed: Needed | None = None) -> Iterator[Picture]:
+    def landed(self, ticks: int, needed: Needed | None = None, keys: Reach | None = None) -> Iterator[Picture]:
         """The pictures from the keyframe at `ticks` on; those that lean on what was before it are left out.
 
         Raises:
@@ -86,25 +93,26 @@ class Tap:
             raise Astray
         landed = self.seconds(packet.pts)
         self.jump(ticks)
-        pictures = (picture for picture in self.pictures(needed) if picture.time >= landed)
+        pictures = (picture for picture in self.pictures(needed, keys) if picture.time >= landed)
         first = next(pictures, None)
         if first is None or first.frame.pict_type != PictureType.I:
             raise Astray
         yield first
         yield from pictures
 
-    def pictures(self, needed: Needed | None = None) -> Iterator[Picture]:
-        """From here on, in strictly rising order of time; as `OpenMedia.frames`."""
+    def pictures(self, needed: Needed | None = None, keys: Reach | None = None) -> Iterator[Picture]:
+        """From here on, in strictly rising order of time; as `OpenMedia.frames`.  With `keys` keyframes alone, and it
+        says how far the others reach."""
         if self.still:
             for frame in self._frames():
                 yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
                 return
         clock = Clock(self.container)
-        sparing = Sparing(needed) if needed and self.jumps else None
+        sparing = Sparing(needed) if needed and self.jumps and keys is None else None
         rate = self.stream.average_rate
         gap = float(1 / rate) if rate else 1 / _USUAL_RATE
         last: float | None = None
-        for frame in self._frames(sparing):
+        for frame in self._frames(sparing, keys):
             stamp = None if frame.pts is None else self._seconds(frame.pts)
             time = clock.read(stamp, None if last is None else last + gap)
             if time is None:
@@ -119,10 +127,14 @@ class Tap:
             yield Picture(frame, time, time + gap, self.converter)
             last = time
 
-    def _frames(self, sparing: Sparing | None = None) -> Generator[VideoFrame]:
+    def _frames(self, sparing: Sparing | None = None, keys: Reach | None = None) -> Generator[VideoFrame]:
         """Every frame but those that the decoder calls damaged and those that may lean on them."""
         damaged, since = False, 0
+        if keys is not None:
+            self.decoder.skip_frame = "NONKEY"
         for packet in _container.packets(self.container, self.stream):
+            if keys is not None and packet.pts is not None:
+                keys.seconds = max(keys.seconds, self.seconds(packet.pts + (packet.duration or 0)))
             if sparing:
                 spared = packet.pts is not None and sparing.spares(self.seconds(packet.pts))
                 self.decoder.skip_frame = "NONREF" if spared else "DEFAULT"

@@ -88,7 +88,7 @@ class DecordMedia:
         if not len(self._times):
             raise CannotOpen(f"{self.path} has no pictures for decord; {_WAY_OUT}")
 
-    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, needed: Needed | None = None, keys: bool = False) -> Iterator[Frame]:
         return self._beside(self._footage.walk(start, needed))
 
     def frames_at(self, times: Times) -> Iterator[Frame]:

@@ -19,8 +19,9 @@ class PyavMedia:
         self.probe = probe
         self._footage = Footage(path, still=probe.kind is MediaKind.IMAGE)
 
-    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
-        return self._footage.walk(start, needed)
+    def frames(self, start: float = 0.0, needed: Needed | None = None, keys: bool = False) -> Iterator[Frame]:
+        found = self._footage.keyframes(start, self.probe.duration) if keys else None
+        return self._footage.walk(start, needed) if found is None else found
 
     def frames_at(self, times: Times) -> Iterator[Frame]:
         return self._footage.at(times)

@@ -155,7 +155,7 @@ class SyntheticMedia:
     script: Script
     probe: Probe
 
-    def frames(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Frame]:
+    def frames(self, start: float = 0.0, needed: Needed | None = None, keys: bool = False) -> Iterator[Frame]:
         script = self.script
         if not script.scenes:
             raise NoSuchStream(f"{self.path} has no picture")

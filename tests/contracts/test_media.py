@@ -165,6 +165,22 @@ def test_what_nobody_looks_at_may_be_spared_and_changes_nothing(
         assert screen.pulled <= len(sample.times)
 
 
+@pytest.mark.parametrize("name", [*FILMS, *STILLS, "scripted"])
+@pytest.mark.parametrize("start", [0.0, 0.05, 7.0, 100.0])
+def test_where_keyframes_are_enough_others_may_be_left_out_and_none_is_wrong(
+    reader: Reader, name: str, start: float, samples: Callable[[str], Sample]
+) -> None:
+    sample = samples(name)
+    with or_refused(sample.path), reader.open(sample.path) as media:
+        frames = list(media.frames(start, lambda start, end: True, keys=True))
+        numbers = [check(sample, frame) for frame in frames]
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] <= shown_number(sample, start)
+        times = [frame.time for frame in frames]
+        assert max(np.diff([*times, sample.end]), default=0.0) <= 11
+        assert frames[-1].end == pytest.approx(sample.end, abs=0.05)
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_sound_lies_where_it_is_heard(reader: Reader, name: str, samples: Callable[[str], Sample]) -> None:
     sample = samples(name)
@@ -287,6 +303,22 @@ def test_sparing_changes_nothing_in_real_clips(shared_media: Path) -> None:
             assert spared.ends_by(1e6)
             assert whole.end == spared.end
             assert spared.pulled <= whole.pulled
+
+
+@pytest.mark.slow
+def test_keyframes_of_real_clips_are_the_pictures_that_walking_gives(shared_media: Path) -> None:
+    pyav = Registry("indexer.media").load("pyav").build()
+    fewer = 0
+    for clip in real_clips(shared_media):
+        if clip["kind"] != "video":
+            continue
+        with pyav.open(shared_media / clip["file"]) as media:
+            keys = list(media.frames(0.0, None, keys=True))
+            walked = {frame.time: frame for frame in media.frames()}
+            assert all(np.array_equal(frame.rgb(), walked[frame.time].rgb()) for frame in keys)
+            assert keys[-1].end == pytest.approx(media.probe.duration, abs=0.2)
+            fewer += len(keys) < len(walked) / 2
+    assert fewer >= 10
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_library_holds_one_budget(film, capsys):
     for other in ([], ["--budget", "0.2"]):
         assert main(["index", str(film), *other]) == exits.ERROR
         message = capsys.readouterr().err
-        assert "--budget that made this one" in message
+        assert "--budget and --sampling that made this one" in message
         assert len(message.splitlines()) == 1
 
 
@@ -67,3 +67,25 @@ def test_it_is_python_too(film):
     with Library.open("mine") as library:
         library.index([film], budget=0.3)
         assert json.loads(library.stats()["recipe"]["text"])["sampling"] == "salient(2, 0.3)"
+
+
+def test_another_sampler_is_another_recipe(film, capsys):
+    """The encoder makes a keyframe every ten seconds, and where the colour changes."""
+    assert main(["index", str(film), "--sampling", "keyframes"]) == exits.OK
+    assert 6 <= seen(capsys) <= 6 + 4
+    assert main(["index", str(film)]) == exits.ERROR
+    assert "--sampling that made this one" in capsys.readouterr().err
+    assert printed_by("index", str(film), "--sampling", "keyframes(1)", capsys=capsys)["unchanged"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--sampling", "all"], "'all' is no sampler; write one of"),
+        (["--sampling", "fixed(1)", "--budget", "0.5"], "both say which frames: leave one out"),
+    ],
+)
+def test_a_sampler_that_is_none_is_one_line(film, words, told, capsys):
+    assert main(["index", str(film), *words]) != exits.OK
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line

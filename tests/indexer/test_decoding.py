@@ -24,7 +24,7 @@ from indexer._chapters import Cutter, Tape, longer_side, shorter_side
 from indexer._exchange import Pile, lifted
 from indexer.decoding import Chapter, Decoder, Wanted
 from indexer.media import synthetic
-from indexer.sampling import Adaptive, Fixed, Uniform
+from indexer.sampling import Adaptive, Fixed, Keyframes, Uniform
 from retriever.errors import CannotDecode, CannotOpen, DecodeTimeout, PluginError, UnknownPlugin
 from retriever.types import MediaKind
 
@@ -107,9 +107,10 @@ def test_sound_reaches_into_the_neighbours(decoder: Decoder, film: Path) -> None
         WANTED,
         replace(WANTED, sampler=Adaptive(5, 0.02, 1), rates=(8_000, 44_100), margin=2.0),
         replace(WANTED, sampler=Uniform(7), page_sampler=None, chapter=3.1),
+        replace(WANTED, sampler=Keyframes(), page_sampler=Keyframes(2)),
         replace(WANTED, sampler=None, page_sampler=None),
     ],
-    ids=["fixed", "adaptive", "uniform", "sound"],
+    ids=["fixed", "adaptive", "uniform", "keyframes", "sound"],
 )
 def test_a_chapter_is_the_same_come_to_or_begun_with(decoder: Decoder, film: Path, wanted: Wanted) -> None:
     walked = list(decoder.chapters(film, wanted))
@@ -126,6 +127,21 @@ def test_so_it_is_in_files_that_are_hard_to_jump_into(decoder: Decoder, name: st
     walked = list(decoder.chapters(path, wanted))
     for first in (1, len(walked) - 1):
         assert same(next(iter(decoder.chapters(path, wanted, first))), walked[first])
+    wanted = replace(wanted, sampler=Keyframes(10), page_sampler=None)
+    walked = list(decoder.chapters(path, wanted))
+    for first in (1, len(walked) - 1):
+        assert same(next(iter(decoder.chapters(path, wanted, first))), walked[first])
+
+
+def test_keyframes_alone_are_decoded_where_they_are_enough(decoder: Decoder, tmp_path: Path) -> None:
+    """A keyframe every two seconds, twelve pictures a second."""
+    path = media_files.FILMS["film_with_tone"](tmp_path).path
+    keys = replace(WANTED, sampler=Keyframes(), page_sampler=None)
+    few, all_ = (list(decoder.chapters(path, wanted)) for wanted in (keys, replace(keys, sampler=Fixed(1))))
+    assert sum(one.decoded for one in few) < sum(one.decoded for one in all_) / 3
+    assert [one.span for one in few] == [one.span for one in all_]
+    spans = np.concatenate([one.spans for one in few])
+    assert np.allclose(spans[1:, 0], spans[:-1, 1])
 
 
 def test_decoding_twice_gives_the_same(decoder: Decoder, film: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.sampling import THUMB, Adaptive, Fixed, Salient, Sampler, Uniform, difference, parse
+from indexer.sampling import THUMB, Adaptive, Fixed, Keyframes, Salient, Sampler, Uniform, difference, parse
 from retriever.types import Times, TimeSpan
 
 rates = st.floats(0.05, 30, allow_nan=False)
@@ -18,6 +18,7 @@ chapters = st.floats(1, 120)
 samplers: st.SearchStrategy[Sampler] = st.one_of(
     st.builds(Uniform, st.integers(1, 200)),
     st.builds(Fixed, rates),
+    st.builds(Keyframes, rates),
     st.builds(Adaptive, rates, st.floats(0, 1), st.floats(0.1, 60)),
     st.builds(Salient, st.floats(0.5, 30), st.floats(0.5, 1), st.floats(4, 60)),
 )
@@ -54,6 +55,8 @@ def test_a_sampler_can_be_written_down_and_read_again(sampler: Sampler) -> None:
         ("adaptive(2)", Adaptive(2)),
         (" adaptive ( 4 , floor = 8 ) ", Adaptive(4, floor=8)),
         ("adaptive(fps=1.5, threshold=0, floor=2)", Adaptive(1.5, 0, 2)),
+        ("keyframes", Keyframes()),
+        ("keyframes(0.5)", Keyframes(0.5)),
     ],
 )
 def test_texts_that_people_write(text: str, sampler: Sampler) -> None:
@@ -65,6 +68,7 @@ def test_texts_that_people_write(text: str, sampler: Sampler) -> None:
     [
         "", "all", "fixed(", "fixed(x)", "fixed(0)", "fixed(-1)", "fixed(nan)", "fixed(inf)", "fixed(1, 2)",
         "fixed(rate=2)", "fixed(1, fps=1)", "uniform(0)", "uniform(1.5)", "adaptive(2, 2)", "adaptive(2, 0.1, 0)",
+        "keyframes(0)", "keyframes(1, 2)",
     ],
 )  # fmt: skip
 def test_texts_that_mean_nothing_are_refused(text: str) -> None:
