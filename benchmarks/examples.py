@@ -88,7 +88,7 @@ def row(found: Sequence[Found]) -> str:
 
 def answered(library: Library, folder: Path, asked: Asked) -> Found:
     where = Filter(path=f"{folder.absolute()}/s*", without=asked.without)
-    answer: Answer = library.search(asked.query, by="video", limit=100, min_confidence=0, where=where)
+    answer: Answer = library.search(asked.query, by="video", limit=100, min_confidence=0, where=where, copies="show")
     for rank, moment in enumerate(answer, 1):
         if moment.media.key == asked.media:
             there = asked.second is not None and moment.start_s - 0.5 <= asked.second <= moment.end_s + 0.5
