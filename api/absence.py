@@ -179,7 +179,7 @@ def judged(
 
 def _told(library: Library, rate: float, point: Point, whole: bool) -> Document:
     least = min(1.0, point.min_confidence)
-    stated = library.search("nothing", limit=1, min_confidence=least).false_alarms if whole else None
+    stated = library.search("nothing", limit=1, min_confidence=least, copies="show").false_alarms if whole else None
     return {
         "rate": rate,
         "min_confidence": round(least, 9),
@@ -220,7 +220,7 @@ def _asked_until(library: Library, question: Question, number: int, second: floa
 
 
 def _best(searcher: Searcher, text: str, where: Filter) -> Answer:
-    return searcher.search(text, by="video", limit=1, min_confidence=0.0, where=where)
+    return searcher.search(text, by="video", limit=1, min_confidence=0.0, where=where, copies="show")
 
 
 def _sure(answer: Answer) -> float:

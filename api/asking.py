@@ -53,7 +53,7 @@ class Asker:
     def moment(self, query: Query, keys: frozenset[str]) -> Moment | None:
         """The best moment among these media."""
         where = Filter(media=keys)
-        found = self._searcher.search(query, by="video", limit=1, min_confidence=0.0, where=where)
+        found = self._searcher.search(query, by="video", limit=1, min_confidence=0.0, where=where, copies="show")
         return found.moments[0] if found.moments else None
 
     def mean(self, text: str, keys: Sequence[str]) -> float:
@@ -61,7 +61,7 @@ class Asker:
         on; what is not found anywhere scores -inf."""
         where = Filter(media=frozenset(keys))
         found = self._searcher.search(
-            grammatical(text), by="video", limit=max(1, len(keys)), min_confidence=0.0, where=where
+            grammatical(text), by="video", limit=max(1, len(keys)), min_confidence=0.0, where=where, copies="show"
         )
         return float(np.mean([one.score for one in found.moments])) if found.moments else -np.inf
 

@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, metadata, version
-from pathlib import Path
 
 from api import parts
 from encoders._weights import CARDS, Card
 from indexer import recipe
 from retriever.errors import DeviceError, MissingExtra, StoreUnavailable, WeightsError, WrongRecipe
-from retriever.registry import Registry
 from retriever.settings import Settings
+from retriever.stores._address import is_address
 from retriever.stores._health import refuse_network
 
 PACK_EXTRAS = ("cpu", "concepts", "soundevents", "minilm", "whisper", "rapidocr")
@@ -130,7 +129,12 @@ def codecs() -> Check:
 
 def library(settings: Settings) -> Iterator[Check]:
     """The library that the settings name, or the place where it would come to lie."""
-    folder = Path(settings.library).absolute()
+    try:
+        folder = parts.home(settings.store, settings.library, settings.store_catalog).absolute()
+    except (MissingExtra, StoreUnavailable) as error:
+        problem, _, fix = str(error).rpartition(": ")
+        yield Check("library", settings.library, problem, fix)
+        return
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         refuse_network(there)
@@ -146,22 +150,22 @@ def library(settings: Settings) -> Iterator[Check]:
         yield Check("room", room, "nearly full", "make room, or choose another --library")
     else:
         yield Check("room", room)
-    if not folder.is_dir():
+    shown = settings.library if is_address(settings.library) else str(folder)
+    if not folder.is_dir() and not is_address(settings.library):
         yield Check("library", f"none at {folder} yet")
         return
-    store = Registry("retriever.stores").load(settings.store)
-    found = store.problems(folder) if hasattr(store, "problems") else []
+    found = parts.problems(settings.store, settings.library, settings.store_catalog)
     for problem in found:
         what, _, fix = problem.rpartition(": ")
-        yield Check("library", str(folder), what or problem, fix if what else "see the message")
+        yield Check("library", shown, what or problem, fix if what else "see the message")
     if not found:
-        yield Check("library", str(folder))
+        yield Check("library", shown)
         yield from models(settings)
 
 
 def models(settings: Settings) -> Iterator[Check]:
     """Those that the library was made with: are they where they were, and what they were?"""
-    opened = parts.store(settings.store, Path(settings.library), create=False)
+    opened = parts.store(settings.store, settings.library, create=False, catalog=settings.store_catalog)
     try:
         made, two = opened.catalog.recipe(), opened.catalog.reembedding()
         with opened.snapshot() as snapshot:

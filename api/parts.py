@@ -31,6 +31,7 @@ from retriever.ports import EncodeSentences, SentenceEncoder, Store
 from retriever.registry import Registry
 from retriever.settings import Settings
 from retriever.sharing import Shared
+from retriever.stores._address import is_address
 from retriever.types import Matrix, Modality, Sound, Stretch
 
 ENCODERS = Registry("encoders")
@@ -48,23 +49,46 @@ MOST_DECODERS = 4
 """Encoders share the processors with the decoders; more decoders than this only wait."""
 
 
-def store(name: str, path: Path, *, create: bool) -> Store:
-    """The library at `path`; `create` makes one where there is none.
+def store(name: str, path: Path | str, *, create: bool, catalog: str = "") -> Store:
+    """The library at `path`; `create` makes one where there is none.  One with an address is in Qdrant whatever `name`
+    says, and has its `catalog` in a folder of this machine.
 
     Raises:
-        UnknownPlugin, StoreUnavailable, WrongFormat: see the store's own `build`.
+        UnknownPlugin, MissingExtra, StoreUnavailable, WrongFormat: see the store's own `build`.
     """
-    built: Store = STORES.load(name).build(path, create=create)
+    kind, options = _kind(name, path, catalog)
+    built: Store = kind.build(path if options else Path(path), create=create, **options)
     return built
 
 
-def upgrade(name: str, path: Path) -> int:
+def upgrade(name: str, path: Path | str, catalog: str = "") -> int:
     """Bring the library at `path` to the format of this version; returns the format that it had."""
-    store_kind = STORES.load(name)
-    if not hasattr(store_kind, "upgrade"):
+    kind, options = _kind(name, path, catalog)
+    if not hasattr(kind, "upgrade"):
         raise StoreUnavailable(f"a library in the store {name!r} has no format to upgrade")
-    before: int = store_kind.upgrade(path)
+    before: int = kind.upgrade(path if options else Path(path), **options)
     return before
+
+
+def problems(name: str, path: Path | str, catalog: str = "") -> list[str]:
+    """What is wrong with the library at `path`, a line each."""
+    kind, options = _kind(name, path, catalog)
+    found: list[str] = kind.problems(path if options else Path(path), **options) if hasattr(kind, "problems") else []
+    return found
+
+
+def home(name: str, path: Path | str, catalog: str = "") -> Path:
+    """The folder on this machine where the library at `path` keeps what is not in Qdrant, and what is derived."""
+    kind, options = _kind(name, path, catalog) if is_address(path) else (None, {})
+    folder: Path = kind.home(path, **options) if kind else Path(path)
+    return folder
+
+
+def _kind(name: str, path: Path | str, catalog: str) -> tuple[Any, dict[str, Path | None]]:
+    """The plug-in of a library, and what it wants to know beside where the library is."""
+    if is_address(path):
+        return STORES.load("qdrant"), {"catalog": Path(catalog) if catalog else None}
+    return STORES.load(name), {}
 
 
 def sentences(name: str) -> SentenceEncoder:
@@ -164,7 +188,8 @@ def recipe(pack: str, models: ModelChoice, budget: float = 0.0, sampling: str = 
     they are sampled.
 
     Raises:
-        BadSettings: no such pack, or it wants a model and has none, or has none to choose; no such budget.
+        BadSettings: no such pack, or it wants a model and has none, or has none to choose; no such budget or sampler,
+            or both are given.
         MissingExtra, WeightsError: a model is not here; the message says how to get it.
     """
     if budget and sampling:
@@ -360,18 +385,21 @@ def asking(library: Store, models: ModelChoice = AS_MADE) -> EncodeSentences:
     return encode
 
 
-def looking(reranker: str, head: str = "", adapter: str = "") -> Looking:
-    """Who looks at candidates: a plug-in by name, with the head and the adapter in these folders, if any.
+def looking(reranker: str, head: str = "", adapter: str = "", moments: str = "") -> Looking:
+    """Who looks at candidates: a plug-in by name, with the head, the adapter and the moment head in these folders, if
+    any.
 
     Raises:
         UnknownPlugin, HeadError: as their names say.
     """
     from retriever.adapters import Adapter
+    from retriever.spanning import MomentHead
 
     return Looking(
         RERANKERS.load(reranker).build(),
         RERANKERS.load("textpool").build(head) if head else None,
         Adapter.load(Path(adapter)) if adapter else None,
+        MomentHead.load(Path(moments)) if moments else None,
     )
 
 

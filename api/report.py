@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from api import keeping, quotes, strip
-from api.show import PERCEIVED, short, sure
+from api.show import NAMELESS, PERCEIVED, again, short, sure
 from api.terminal import counted, plain
 from retriever.relevance import Relevance
 from retriever.types import Answer, Evidence, Line, MediaKind, Moment, TimeSpan, clock
@@ -25,15 +25,27 @@ Strips = Sequence[Mapping[str, Relevance]]
 """For each answer how relevant its media are over time, by key."""
 
 
-def write(answers: Sequence[Answer], lines: quotes.Lines, target: str | os.PathLike[str], strips: Strips = ()) -> None:
-    """Write the page to `target`, whole or not at all."""
+def write(
+    answers: Sequence[Answer],
+    lines: quotes.Lines,
+    target: str | os.PathLike[str],
+    strips: Strips = (),
+    paths: Mapping[str, str] = NAMELESS,
+) -> None:
+    """Write the page to `target`, whole or not at all; `paths` are as `api.show.answer` has them."""
     from api import pictures
 
     drawn = pictures.drawn([moment for answer in answers for moment in answer.moments])
-    keeping.text(Path(target), page(answers, lines, lambda moment: drawn[moment.ref], strips), "the report")
+    keeping.text(Path(target), page(answers, lines, lambda moment: drawn[moment.ref], strips, paths), "the report")
 
 
-def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw, strips: Strips = ()) -> str:
+def page(
+    answers: Sequence[Answer],
+    lines: quotes.Lines,
+    draw: Draw,
+    strips: Strips = (),
+    paths: Mapping[str, str] = NAMELESS,
+) -> str:
     """The page as text."""
     template = Template(files("api").joinpath("report.html").read_text(encoding="utf-8"))
     alone = len(answers) == 1
@@ -41,7 +53,9 @@ def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw, strips: Str
     level = 1 if alone else 2
     title = answers[0].query if alone else counted(len(answers), "question")
     over_time = strips or [{}] * len(answers)
-    sections = (_section(answer, level, lines, draw, strips) for answer, strips in zip(answers, over_time, strict=True))
+    sections = (
+        _section(answer, level, lines, draw, strips, paths) for answer, strips in zip(answers, over_time, strict=True)
+    )
     body = "\n".join([head, *sections])
     foot = (
         "Confidence is the chance that a result this good is not chance, learned from questions that have no answer "
@@ -51,7 +65,14 @@ def page(answers: Sequence[Answer], lines: quotes.Lines, draw: Draw, strips: Str
     return template.substitute(title=f"{_safe(title)} · reelseek", body=body, foot=foot)
 
 
-def _section(answer: Answer, level: int, lines: quotes.Lines, draw: Draw, strips: Mapping[str, Relevance]) -> str:
+def _section(
+    answer: Answer,
+    level: int,
+    lines: quotes.Lines,
+    draw: Draw,
+    strips: Mapping[str, Relevance],
+    paths: Mapping[str, str],
+) -> str:
     heading = f"<h{level}>{_safe(answer.query)}</h{level}>"
     notes = "".join(f'<p class="note">{_safe(note)}</p>' for note in answer.notes)
     if not answer.moments:
@@ -59,7 +80,14 @@ def _section(answer: Answer, level: int, lines: quotes.Lines, draw: Draw, strips
     said = f'<p class="said">{counted(len(answer.moments), "moment")}, {_alarms(answer.false_alarms)}</p>'
     top = strip.top_of(strips)
     found = "\n".join(
-        _moment(rank, moment, lines.get(moment.ref, ()), draw, strip.drawn(moment, strips.get(moment.media.key), top))
+        _moment(
+            rank,
+            moment,
+            lines.get(moment.ref, ()),
+            draw,
+            strip.drawn(moment, strips.get(moment.media.key), top),
+            tuple(again(moment, paths)),
+        )
         for rank, moment in enumerate(answer.moments, 1)
     )
     return f"<section>{heading}{said}\n{found}{notes}</section>"
@@ -80,7 +108,7 @@ def _nothing(misses: Sequence[Moment]) -> str:
     return f'<div class="none"><p><strong>Nothing here answers this.</strong></p>{near}</div>'
 
 
-def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_time: str) -> str:
+def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_time: str, also: Sequence[str]) -> str:
     media, path = moment.media, Path(moment.media.path)
     still = media.kind is MediaKind.IMAGE
     link = f"{path.absolute().as_uri()}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
@@ -97,6 +125,7 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_t
 <p class="time">{time}</p>
 <p class="path">{_safe(str(path.parent))}</p>
 <table>{rows}</table>
+{f'<p class="path">also in: {_safe(", ".join(also))}</p>' if also else ""}
 </div>
 {over_time}
 </article>"""

@@ -3,11 +3,12 @@
 Keys are only ever added.  Times are seconds with three decimals; scores and shares have six.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from indexer.events import Summary
+from retriever.duplicates import Group, Pair
 from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, Space
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def search(answer: Answer, by: str) -> Document:
         "false_alarms": round(answer.false_alarms, 6),
         "notes": list(answer.notes),
         "understood": answer.understood,
+        "copies_hidden": answer.copies_hidden,
     }
 
 
@@ -39,6 +41,34 @@ def moment(found: Moment) -> Document:
         "confidence": round(found.confidence, 6),
         "evidence": [evidence(piece) for piece in found.evidence],
         "parts": [{"start_s": _time(span.start), "end_s": _time(span.end)} for span in found.parts],
+        "copies": list(found.copies),
+    }
+
+
+def copies(found: Sequence[Group], asked: int) -> Document:
+    """Groups of media with the same footage, among so many."""
+    return {
+        "media": asked,
+        "groups": [
+            {
+                "media": [
+                    {"id": item.key, "path": item.path, "kind": str(item.kind), "duration_s": _time(item.duration)}
+                    for item in group.media
+                ],
+                "pairs": [shared(pair) for pair in group.pairs],
+            }
+            for group in found
+        ],
+    }
+
+
+def shared(pair: Pair) -> Document:
+    return {
+        "relation": str(pair.relation),
+        "one": {"id": pair.one.key, "start_s": _time(pair.span.start), "end_s": _time(pair.span.end)},
+        "other": {"id": pair.other.key, "start_s": _time(pair.elsewhere.start), "end_s": _time(pair.elsewhere.end)},
+        "nearness": round(pair.nearness, 6),
+        "concord": round(pair.concord, 6),
     }
 
 

@@ -48,8 +48,16 @@ def silent(event: Event) -> None:
 class Library:
     """An indexed corpus.  Close it, or use it in a `with`."""
 
-    def __init__(self, path: Path, store: Store, looking: Looking, models: parts.ModelChoice = parts.AS_MADE) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        store: Store,
+        looking: Looking,
+        models: parts.ModelChoice = parts.AS_MADE,
+        place: str = "",
+    ) -> None:
+        self.path = path  # the folder on this machine, also of a library whose vectors are in Qdrant
+        self.place = place or str(path)  # as people name it
         self.store = store
         self._models = models
         way = "" if models.prompts == parts.AS_MADE.prompts else models.prompts
@@ -68,15 +76,19 @@ class Library:
         path: str | os.PathLike[str] = DEFAULTS.library,
         *,
         store: str = DEFAULTS.store,
+        store_catalog: str | os.PathLike[str] = DEFAULTS.store_catalog,
         create: bool = True,
         reranker: str = DEFAULTS.reranker,
         head: str | os.PathLike[str] = DEFAULTS.head,
         adapter: str | os.PathLike[str] = DEFAULTS.adapter,
+        moment_head: str | os.PathLike[str] = DEFAULTS.moment_head,
         models: parts.ModelChoice = parts.AS_MADE,
     ) -> Self:
-        """The library at `path`.  It is made if it is not there, unless `create` is False.
+        """The library at `path`, a folder or `http(s)://HOST:6333/NAME`.  It is made if it is not there, unless
+        `create` is False.  One in Qdrant has its catalog in the folder `store_catalog`, or below the user's data.
 
-        `reranker` is a plug-in by name; `head` and `adapter` are folders that `reelseek train` and `distill` wrote.
+        `reranker` is a plug-in by name; `head`, `adapter` and `moment_head` are folders that `reelseek train` and
+        `distill` wrote.
         `models` are those of the pack `openclip`, and where they run; a library knows the ones that made it.
 
         Raises:
@@ -84,8 +96,10 @@ class Library:
             WrongFormat: another version wrote it; the message names the command that helps.
             UnknownPlugin, HeadError: as their names say.
         """
-        looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter))
-        return cls(Path(path), parts.store(store, Path(path), create=create), looking, models)
+        looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter), os.fspath(moment_head))
+        place, catalog = os.fspath(path), os.fspath(store_catalog)
+        built = parts.store(store, place, create=create, catalog=catalog)
+        return cls(parts.home(store, place, catalog), built, looking, models, place)
 
     def index(
         self,
@@ -93,6 +107,7 @@ class Library:
         *,
         pack: str = DEFAULTS.pack,
         budget: float = DEFAULTS.budget,
+        sampling: str = DEFAULTS.sampling,
         metadata: Metadata | None = None,
         prune: bool = False,
         jobs: int = DEFAULTS.jobs,
@@ -108,7 +123,6 @@ class Library:
             CannotOpen: one of `paths` is not there.
             ManifestError: a line of a manifest is wrong.
             WrongRecipe, SpaceMismatch: the library was made otherwise.
-        sampling: str = DEFAULTS.sampling,
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
                 here, or there is no such budget.
             DiskFull: what was committed stays.
@@ -136,6 +150,7 @@ class Library:
         *,
         pack: str = DEFAULTS.pack,
         budget: float = DEFAULTS.budget,
+        sampling: str = DEFAULTS.sampling,
         jobs: int = DEFAULTS.jobs,
         watch: Callable[[Event], None] = silent,
     ) -> Summary:
@@ -150,7 +165,6 @@ class Library:
         """
         chosen = parts.recipe(pack, self._models, budget, sampling)
         run = reembedding.Again(
-        sampling: str = DEFAULTS.sampling,
             recipe=chosen,
             encoders=parts.encoders(replace(chosen, speech=(), text=()), self._models),  # no line is read again
             store=self.store,
@@ -192,7 +206,7 @@ class Library:
 
     def reembedding(self, summary: Summary | None = None) -> dict[str, Any]:
         """Which recipes the library holds, and how far it is from one to the other, as docs/schema.md has it."""
-        return standing.document(self.path, self.store, summary)
+        return standing.document(self.place, self.store, summary)
 
     def search(
         self,
@@ -203,17 +217,29 @@ class Library:
         min_confidence: float = DEFAULTS.min_confidence,
         depth: int = DEFAULTS.depth,
         where: Filter = EVERYTHING,
+        copies: str = DEFAULTS.copies,
+        most_per_media: int = DEFAULTS.most_per_media,
     ) -> Answer:
         """The moments that answer `query`, best first; with `by="video"` the best one of each media.
 
-        The answer is a sequence of its moments.
+        The answer is a sequence of its moments.  Of the same footage it has the best moment, which names its `copies`,
+        unless `copies` is `"show"`; of one media it has `most_per_media` at most, if that is not 0.
 
         Raises:
             QueryError: the query is empty or too long.
             SpaceMismatch: this machine has other weights than the library was made with, or the head or the adapter
                 was trained on other spaces.
         """
-        return self.searcher.search(query, by=by, limit=limit, depth=depth, min_confidence=min_confidence, where=where)
+        return self.searcher.search(
+            query,
+            by=by,
+            limit=limit,
+            depth=depth,
+            min_confidence=min_confidence,
+            where=where,
+            copies=copies,
+            most_per_media=most_per_media,
+        )
 
     def relevance(self, query: str, *names: str) -> list[Relevance]:
         """How relevant each second of these media is, by modality, in that order; each is named as in `delete`.
@@ -229,6 +255,16 @@ class Library:
         """The same for the media of an answer, by key."""
         keys = [moment.media.key for moment in answer.moments]
         return {one.media: one for one in relevance(self.searcher, answer.query, keys)}
+
+    def paths(self, answer: Answer) -> dict[str, str]:
+        """Of the media that an answer names as copies the path that people are shown, by key."""
+        keys = frozenset(parse_reference(ref)[0] for moment in answer for ref in moment.copies)
+        return {item.key: item.path for item in self.media(Filter(media=keys))} if keys else {}
+
+    def copies(self, where: Filter = EVERYTHING) -> list[Group]:
+        """Media that hold the same footage, the largest group first."""
+        with self.store.snapshot() as snapshot:
+            return groups(list(duplicates(snapshot, where)))
 
     def media(self, where: Filter = EVERYTHING) -> list[Media]:
         """By path."""
@@ -254,7 +290,7 @@ class Library:
             two, held = snapshot.reembedding, snapshot.held()
         made = self.store.catalog.recipe()
         return {
-            "library": str(self.path),
+            "library": self.place,
             "generation": generation,
             "media": counts["media"],
             "kinds": dict(sorted(Counter(str(item.kind) for item in media).items())),
@@ -327,6 +363,29 @@ class Library:
 
         return export.write(self.store, Path(folder))
 
+    def import_from(self, source: str | os.PathLike[str]) -> dict[str, Any]:
+        """Bring in what another library holds, or what `export` wrote: the media that this one lacks, nothing encoded
+        again.  Returns what came, as docs/schema.md has it.
+
+        Raises:
+            StoreUnavailable: nothing of either kind is there.
+            WrongRecipe, WrongFormat, ManifestError, SpaceMismatch, DiskFull: as their names say; what came stays.
+        """
+        from api import importing
+
+        path = Path(source)
+        if importing.is_export(path):
+            with importing.from_folder(path) as brought:
+                return importing.document(importing.into(self.store, brought))
+        if path.resolve() == self.path.resolve():
+            raise StoreUnavailable(f"{path} is this library itself: name another one")
+        other = parts.store(DEFAULTS.store, path, create=False)
+        try:
+            with importing.from_library(other) as brought:
+                return importing.document(importing.into(self.store, brought))
+        finally:
+            other.close()
+
     def compact(self) -> None:
         """Give the room of deleted rows back."""
         self.store.compact()
@@ -351,29 +410,6 @@ def _named(name: str, everything: Sequence[Media]) -> Media:
         return by_path[0]
     key = parse_reference(name)[0] if _is_reference(name) else name
     found = [item for item in everything if item.key == key]
-    def import_from(self, source: str | os.PathLike[str]) -> dict[str, Any]:
-        """Bring in what another library holds, or what `export` wrote: the media that this one lacks, nothing encoded
-        again.  Returns what came, as docs/schema.md has it.
-
-        Raises:
-            StoreUnavailable: nothing of either kind is there.
-            WrongRecipe, WrongFormat, ManifestError, SpaceMismatch, DiskFull: as their names say; what came stays.
-        """
-        from api import importing
-
-        path = Path(source)
-        if importing.is_export(path):
-            with importing.from_folder(path) as brought:
-                return importing.document(importing.into(self.store, brought))
-        if path.resolve() == self.path.resolve():
-            raise StoreUnavailable(f"{path} is this library itself: name another one")
-        other = parts.store(DEFAULTS.store, path, create=False)
-        try:
-            with importing.from_library(other) as brought:
-                return importing.document(importing.into(self.store, brought))
-        finally:
-            other.close()
-
     if not found and len(key) >= LEAST_ID:
         found = [item for item in everything if item.key.startswith(key)]
     if len(found) != 1:

@@ -1,14 +1,17 @@
 """An answer as lines for people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from api import quotes
 from api.terminal import Paint, near, plain
-from retriever.types import Answer, Evidence, Line, MediaKind, Modality, Moment
+from retriever.types import Answer, Evidence, Line, MediaKind, Modality, Moment, parse_reference
 
 PERCEIVED = {Modality.VISION: "seen", Modality.SOUND: "heard", Modality.SPEECH: "said", Modality.TEXT: "written"}
 """Modalities as people call them."""
 LABELS_SHOWN = 3
+COPIES_SHOWN = 3
+NAMELESS: Mapping[str, str] = {}
+"""No paths: media are then named by their ids."""
 
 
 def short(label: str) -> str:
@@ -21,10 +24,23 @@ def sure(confidence: float) -> str:
     return ">99%" if confidence >= 0.995 else f"{100 * confidence:.0f}%"
 
 
-def answer(found: Answer, lines: quotes.Lines, paint: Paint) -> Iterator[str]:
-    """Three to six lines a moment: where and how sure, then why, by modality."""
+def answer(found: Answer, lines: quotes.Lines, paint: Paint, paths: Mapping[str, str] = NAMELESS) -> Iterator[str]:
+    """Three to six lines a moment: where and how sure, then why, by modality, and where it is again; `paths` are those
+    of media that are named as copies, by key."""
     for rank, moment in enumerate(found.moments, 1):
         yield from _moment(rank, moment, lines.get(moment.ref, ()), paint)
+        if moment.copies:
+            yield paint.dim(f"    also in: {', '.join(again(moment, paths))}")
+
+
+def again(moment: Moment, paths: Mapping[str, str]) -> Iterator[str]:
+    """Where the footage of a moment is again: at most `COPIES_SHOWN` places, and how many more."""
+    for ref in moment.copies[:COPIES_SHOWN]:
+        key, span = parse_reference(ref)
+        still = moment.media.kind is MediaKind.IMAGE
+        yield f"{near(paths.get(key, key))}{'' if span is None or still else f' {span}'}"
+    if len(moment.copies) > COPIES_SHOWN:
+        yield f"{len(moment.copies) - COPIES_SHOWN} more"
 
 
 def _moment(rank: int, moment: Moment, lines: Sequence[Line], paint: Paint) -> Iterator[str]:
@@ -70,4 +86,7 @@ def closing(found: Answer, least: float) -> Iterator[str]:
             )
     elif found.false_alarms >= 0.005:
         yield f"about {100 * found.false_alarms:.0f} in 100 questions without an answer here would get one, too"
+    if found.copies_hidden:
+        more = "1 more is a copy" if found.copies_hidden == 1 else f"{found.copies_hidden} more are copies"
+        yield f"{more} of what is shown (--copies show shows all)"
     yield from (f"note: {plain(note)}" for note in found.notes)

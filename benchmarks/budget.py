@@ -290,7 +290,7 @@ def measured(corpus: Corpus, at: Path, everything: Seen | None, uniform: bool) -
 
         def overlap(one: Labelled) -> float:
             where = Filter(path=str(one.path.absolute()))
-            answer = library.search(one.text, limit=1, min_confidence=0, where=where)
+            answer = library.search(one.text, limit=1, min_confidence=0, where=where, copies="show")
             return answer.moments[0].span.iou(one.span) if answer.moments else 0.0
 
         labelled = [

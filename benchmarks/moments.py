@@ -1,18 +1,23 @@
 """Where in a video: the spans that search gives, against what one would do without them.
 
 python benchmarks/moments.py --media DIR [--library LIB]    # DIR has manifest.jsonl, long/, and the clips
+python benchmarks/moments.py --media DIR --films SET --films SET --moment-head HEAD --moment-head HEAD
+python benchmarks/moments.py --media DIR --films SET --captions train.jsonl    # to train a head on, of the choose half
 python benchmarks/moments.py --hours 10                     # how long it takes in one made-up film of ten hours
 
-Labelled moments of the clips, and of the long videos that are cut together from them, each asked within its own video.
-Beside search: the whole video; the best 10 s of a fixed grid; 5 s either side of the best second; and where moments lie
-in general (the mean place and length of all others, in shares of the video).
+Labelled moments of the clips, and of the long videos that are cut together from them, each asked within its own video;
+with --films the parts of the media of order sets that were made of these clips (`reelseek make order-set`), where both
+parts are of one half; and captions of whole clips, which should not be cut.  Beside search: the stretch around the peak
+that was its answer before there were windows; the answer of each trained head; the whole video; the best 10 s of a
+fixed grid; 5 s either side of the best second; and where moments lie in general (the mean place and length of all
+others, in shares of the video).  Below stand the first five answers of search, and five moments of windows alone.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -24,9 +29,15 @@ from quality import Question
 from api import Library
 from encoders import minilm
 from indexer.representatives import segment_vectors
+from retriever import windows
+from retriever.evaluation import _spans
+from retriever.evidence import DROP, Witness
 from retriever.moments import Curve
+from retriever.query import parse
 from retriever.relevance import relevance
-from retriever.search import Searcher
+from retriever.scoring import Scorer
+from retriever.search import Searcher, words_of
+from retriever.spanning import MomentHead
 from retriever.stores import memory
 from retriever.types import Entry, Filter, Line, Media, MediaKind, Modality, Segment, TimeSpan, Tokens
 
@@ -42,9 +53,8 @@ class Labelled:
     query: str
     path: Path
     span: TimeSpan
-    type: str
     half: str
-    long: bool
+    kind: str  # clip, long, film, whole
 
 
 def labelled(folder: Path) -> list[Labelled]:
@@ -53,13 +63,35 @@ def labelled(folder: Path) -> list[Labelled]:
         clip = json.loads(line)
         for said in clip["moments"]:
             span = TimeSpan(said["start_s"], said["end_s"])
-            kind = "clip"
-            found.append(Labelled(said["query"], folder / clip["file"], span, kind, _half(clip["id"]), False))
+            found.append(Labelled(said["query"], folder / clip["file"], span, _half(clip["id"]), "clip"))
     for line in (folder / "long" / "long_moments.jsonl").read_text("utf-8").splitlines():
         said = json.loads(line)
         span = TimeSpan(said["start_s"], said["end_s"])
         path = folder / "long" / said["video"]
-        found.append(Labelled(said["query"], path, span, said["type"], _half(said["clip"]), True))
+        found.append(Labelled(said["query"], path, span, _half(said["clip"]), "long"))
+    return found
+
+
+def whole(folder: Path) -> list[Labelled]:
+    """Captions of clips from end to end."""
+    found = []
+    for line in (folder / "manifest.jsonl").read_text("utf-8").splitlines():
+        clip = json.loads(line)
+        span = TimeSpan(0.0, clip["duration_s"])
+        found += [Labelled(said, folder / clip["file"], span, _half(clip["id"]), "whole") for said in clip["captions"]]
+    return found
+
+
+def films(library: Library, folder: Path) -> list[Labelled]:
+    """The parts of joined media, of those whose two clips are of one half; their clips are in the library."""
+    stems = {item.key: Path(item.path).stem for item in library.media()}
+    found = []
+    for line in (folder / "set.jsonl").read_text("utf-8").splitlines():
+        film = json.loads(line)
+        halves = {_half(stems[source["media"]]) for source in film["sources"]}
+        if len(halves) == 1:
+            for text, span in zip((film["before"], film["after"]), film["spans"], strict=True):
+                found.append(Labelled(text, folder / film["media"], TimeSpan(*span), halves.copy().pop(), "film"))
     return found
 
 
@@ -77,6 +109,9 @@ class Asked:
     moment: Labelled
     duration: float
     best: TimeSpan | None  # of search
+    stretch: TimeSpan | None  # around the peak, as search answered before
+    placed: Mapping[str, TimeSpan | None]  # of each head
+    several: tuple[Sequence[_spans.Window], Sequence[_spans.Window]]  # of search, and of windows
     curve: Curve
     prior: tuple[float, float]  # mean middle and mean length of the others, in shares of the video
 
@@ -85,7 +120,11 @@ def search(one: Asked) -> TimeSpan | None:
     return one.best
 
 
-def whole(one: Asked) -> TimeSpan:
+def stretch(one: Asked) -> TimeSpan | None:
+    return one.stretch
+
+
+def everything(one: Asked) -> TimeSpan:
     return TimeSpan(0.0, one.duration)
 
 
@@ -108,31 +147,63 @@ def prior(one: Asked) -> TimeSpan:
 
 METHODS: Mapping[str, Callable[[Asked], TimeSpan | None]] = {
     "search": search,
+    "stretch (before)": stretch,
     "best 10 s of a grid": chunk,
     "best second ± 5 s": frame,
-    "whole video": whole,
+    "whole video": everything,
     "where moments lie": prior,
 }
 
 
-def asked(library: Library, moments: list[Labelled]) -> list[Asked]:
-    media = {path: item for item in library.media() for path in item.paths}
-    held = [one for one in moments if str(one.path.absolute()) in media]
-    shares = {
-        one: (one.span.middle / item.duration, one.span.length / item.duration)
-        for one in held
-        if (item := media[str(one.path.absolute())])
-    }
+def asked(library: Library, moments: list[Labelled], heads: Mapping[str, MomentHead]) -> list[Asked]:
+    media = {str(Path(path).resolve()): item for item in library.media() for path in item.paths}
+    held = [one for one in moments if str(one.path.resolve()) in media]
+    items = {one: media[str(one.path.resolve())] for one in held}
+    shares = {one: (one.span.middle / item.duration, one.span.length / item.duration) for one, item in items.items()}
     found = []
     for one in held:
-        item = media[str(one.path.absolute())]
-        answer = library.search(one.query, limit=1, min_confidence=0, where=Filter(media=frozenset({item.key})))
+        item = items[one]
+        where = Filter(media=frozenset({item.key}))
+        answer = library.search(one.query, limit=5, min_confidence=0, where=where)
         (found_in,) = relevance(library.searcher, one.query, [item.key])
-        others = np.array([share for other, share in shares.items() if other is not one])
+        others = np.array([share for other, share in shares.items() if other is not one and other.kind == one.kind])
         middle, length = others.mean(axis=0).tolist()
         best = answer[0].span if len(answer) else None
-        found.append(Asked(one, item.duration, best, _highest(list(found_in.curves.values())), (middle, length)))
+        earlier, several = beside(library, one.query, where)
+        if parse(one.query).said is not None:  # steps and terms are placed otherwise, by what they were before
+            earlier = best
+        placed = {name: with_head(library, head, one.query, where) for name, head in heads.items()}
+        first_five = [(moment.start_s, moment.end_s, moment.score) for moment in answer]
+        curve = _highest(list(found_in.curves.values()))
+        found.append(Asked(one, item.duration, best, earlier, placed, (first_five, several), curve, (middle, length)))
     return found
+
+
+def beside(library: Library, query: str, where: Filter) -> tuple[TimeSpan | None, list[_spans.Window]]:
+    """The stretch around the best candidate's peak, and several moments of windows alone."""
+    searcher = library.searcher
+    question = parse(query)
+    with searcher.store.snapshot() as snapshot:
+        scorer = Scorer(snapshot, searcher.looking, searcher.calibrator.of(snapshot).levels)
+        words = words_of(question)
+        (scored,) = scorer.score(searcher.views(snapshot, [question.sentence]), [words], 200, where)
+        witness = Witness(snapshot, scored, words)
+        curve = witness.curve(0, len(scored))
+        span = curve.around(*scored.table.spans[int(np.argmax(scored.fused))].tolist(), DROP)
+        several = windows.moments(curve, witness.rest, 5, np.unique(scored.table.spans))
+    return TimeSpan(*span) if span else None, [tuple(one) for one in several]
+
+
+def with_head(library: Library, head: MomentHead, query: str, where: Filter) -> TimeSpan | None:
+    """What search answers with a trained head."""
+    searcher = library.searcher
+    looking = searcher.looking
+    searcher.looking = replace(looking, moments=head)
+    try:
+        answer = searcher.search(query, limit=1, min_confidence=0, where=where)
+    finally:
+        searcher.looking = looking
+    return answer[0].span if len(answer) else None
 
 
 def _highest(curves: list[Curve]) -> Curve:
@@ -154,10 +225,38 @@ def row(overlap: np.ndarray) -> str:
 
 
 def table(title: str, found: list[Asked]) -> None:
+    if not found:
+        return
     print(f"\n{title} ({len(found)})\n{'':24s}" + "  ".join(f"R1@{threshold}" for threshold in THRESHOLDS) + "    mIoU")
-    by_method = {name: overlaps(found, method) for name, method in METHODS.items()}
+    trained = {name: lambda one, name=name: one.placed[name] for name in found[0].placed}
+    by_method = {name: overlaps(found, method) for name, method in {**trained, **METHODS}.items()}
     for name, overlap in by_method.items():
         print(f"  {name:20s}  {row(overlap)}")
+    for name, place in (("search, five", 0), ("windows, five", 1)):
+        hit = np.array([_best_of(one, one.several[place]) for one in found])
+        print(
+            f"  {name:20s}  " + "  ".join(f"{(hit >= threshold).mean():7.2f}" for threshold in THRESHOLDS) + "   (R5)"
+        )
+
+
+def _best_of(one: Asked, answers: Sequence[_spans.Window]) -> float:
+    """The best overlap of several answers."""
+    return float(_spans.overlaps(answers, [(one.moment.span.start, one.moment.span.end)]).max(initial=0.0))
+
+
+def captions(library: Library, folder: Path, sets: Sequence[Path]) -> list[dict[str, object]]:
+    """Captions of whole clips, and of the parts of joined media, of the choose half, as `reelseek train moments` reads
+    them.  Labelled moments are not among them: they are what is measured."""
+    lines: list[dict[str, object]] = []
+    for one in whole(folder):
+        if one.half == "choose":
+            lines.append({"media": str(one.path.resolve()), "caption": one.query})
+    for place in sets:
+        for one in films(library, place):
+            if one.half == "choose":
+                span = [one.span.start, one.span.end]
+                lines.append({"media": str(one.path.resolve()), "caption": one.query, "span": span})
+    return lines
 
 
 def timing(hours: float) -> None:
@@ -206,6 +305,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path)
     parser.add_argument("--library", type=Path)
+    parser.add_argument("--films", type=Path, action="append", default=[], metavar="SET")
+    parser.add_argument("--moment-head", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--captions", type=Path, metavar="FILE", help="write what a head may be trained on, and stop")
     parser.add_argument("--hours", type=float, default=0.0)
     args = parser.parse_args()
     if args.media is None and not args.hours:
@@ -217,14 +319,26 @@ def main() -> None:
         timing(args.hours)
     if args.media is None:
         return
+    heads = {f"head {folder.name}": MomentHead.load(folder) for folder in args.moment_head}
     with tempfile.TemporaryDirectory() as folder, Library.open(args.library or Path(folder) / "library") as library:
         library.index([args.media])
-        found = asked(library, labelled(args.media))
+        joined = [one for place in args.films for one in films(library, place)]
+        library.index(sorted({one.path for one in joined}))
+        if args.captions:
+            lines = captions(library, args.media, args.films)
+            args.captions.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+            print(f"{len(lines)} captions in {args.captions}")
+            return
+        found = asked(library, [*labelled(args.media), *joined, *whole(args.media)], heads)
+    marked = [one for one in found if one.moment.kind in ("clip", "long")]
     for half in ("choose", "report"):
-        table(f"all, {half}", [one for one in found if one.moment.half == half])
-    table("long videos", [one for one in found if one.moment.long])
-    table("clips", [one for one in found if not one.moment.long])
-    table("all", found)
+        table(f"marked by people, {half}", [one for one in marked if one.moment.half == half])
+        own = [one for one in found if one.moment.half == half]
+        table(f"parts of joined films, {half}", [one for one in own if one.moment.kind == "film"])
+        table(f"captions of whole clips, {half}", [one for one in own if one.moment.kind == "whole"])
+    table("long videos", [one for one in marked if one.moment.kind == "long"])
+    table("clips", [one for one in marked if one.moment.kind == "clip"])
+    table("marked by people", marked)
 
 
 if __name__ == "__main__":

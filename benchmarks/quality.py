@@ -81,7 +81,7 @@ class Bench:
 
     def _answer(self, question: Question, where: Filter) -> tuple[NDArray[np.float64], float]:
         answer = self.library.search(
-            question.text, by="video", limit=len(self.stems), depth=DEPTH, min_confidence=0, where=where
+            question.text, by="video", limit=len(self.stems), depth=DEPTH, min_confidence=0, where=where, copies="show"
         )
         row = np.full(len(self.stems), -np.inf)
         for moment in answer.moments:
@@ -254,7 +254,8 @@ def spans(library: Library, folder: Path) -> None:
     for line in truth.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         span = TimeSpan(entry["start_s"], entry["end_s"])
-        answer = library.search(entry["query"], limit=1, min_confidence=0, where=Filter(path=f"*/{entry['video']}"))
+        where = Filter(path=f"*/{entry['video']}")
+        answer = library.search(entry["query"], limit=1, min_confidence=0, where=where, copies="show")
         overlaps.append(answer.moments[0].span.iou(span) if answer.moments else 0.0)
         length = next(media.duration for media in library.media() if media.path.endswith(entry["video"]))
         whole.append(TimeSpan(0, length).iou(span))
@@ -267,6 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, default=Path(__file__).parents[2] / "shared" / "media")
     parser.add_argument("--library", type=Path, help="kept, and brought up to date")
+    parser.add_argument("--sampling", default="", help="as `reelseek index` has it")
     args = parser.parse_args()
     if not (args.media / "queries.jsonl").is_file():
         parser.error(f"{args.media} has no queries.jsonl")
@@ -275,7 +277,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Library.open(at := args.library or Path(folder) / "library") as library,
     ):
-        done = library.index([args.media])
+        done = library.index([args.media], sampling=args.sampling)
         print(f"{len(done.indexed)} indexed, {done.unchanged} unchanged, {len(done.quarantined)} set aside")
         asked = [question for question in questions(args.media) if question.relevant]
         stems = sorted(

@@ -15,23 +15,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever import kernels
 from retriever.calibration import Chance, Scale
 from retriever.derived import Arrays
 from retriever.errors import QueryError
 from retriever.levels import ASKED, LEAST_SAMPLED, SAMPLED, Levels, Source, sample, sources
 from retriever.looking import Looking, nearest_tokens
 from retriever.ports import Snapshot
-from retriever.scoring import Scored, Scorer
 from retriever.types import (
     EVERYTHING,
     Example,
     Filter,
-    Floats,
     Ids,
     Matrix,
     RaggedTokens,
-    Ranking,
     TimeSpan,
     Vector,
 )
@@ -74,16 +70,6 @@ def laid(views: Mapping[str, Vector], library: Snapshot) -> dict[str, Vector]:
     return {
         space: views.get(space, np.zeros(one.dimension, np.float32)) for space, one in sorted(library.spaces.items())
     }
-
-
-class Shown(Scorer):
-    """A `Scorer` of examples.  A segment is as good as the best of its tokens, each held against its own level of
-    chance: a picture that was taken from it is one token, and the level of all others says nothing of that."""
-
-    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
-        one = super()._seen(numbers, first, views, gates)
-        best = [kernels.segment_max(seen.heights, seen.tokens.offsets) for seen in one.seen.values()]
-        return replace(one, fused=np.maximum.reduce([one.fused, *best]))
 
 
 @dataclass(frozen=True, slots=True)

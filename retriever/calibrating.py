@@ -21,16 +21,17 @@ from retriever import alike
 from retriever.calibration import Background, Chance, Scale, Tail, background
 from retriever.compound import Found, told
 from retriever.derived import Arrays, kept
+from retriever.doubt import Doubt, of_place
 from retriever.fusion import Gate, log_sum
 from retriever.grammar import Sentence
 from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Snapshot
-from retriever.scoring import Only, Scored, Scorer
+from retriever.scoring import BestTokens, Only, Scored, Scorer
 from retriever.types import EVERYTHING, Filter, Floats, Matrix, WordQuery
 from retriever.words import query_words
 
-REVISION = 1
+REVISION = 3
 """Of how a library is calibrated; another one makes what is kept worthless."""
 KEPT = 2
 """Calibrations that are held; each belongs to one generation of the library."""
@@ -53,6 +54,8 @@ class Calibration:
     tail: Tail
     segments: int  # of the whole library
     rows: Mapping[str, Matrix]  # the background by query side, (B, D)
+    doubt: Doubt
+    sure: Tail  # of plain questions, less what speaks against their answers
 
     def step(self, found: Found, tails: Sequence[Tail]) -> float:
         """How sure the least sure step is: the chance that a step like it without an answer, of which `tails` has a
@@ -135,7 +138,7 @@ class Calibrator:
         return _Answers(made["keys"].tolist(), made["best"], made["worst"])
 
     def _shown_to(self, library: Snapshot, levels: Levels, spaces: frozenset[str]) -> Arrays:
-        scorer = alike.Shown(library, self._looking.plain, levels)
+        scorer = BestTokens(library, self._looking.plain, levels)
         moments = alike.background(library, spaces, ASKED)
         nothing = WordQuery(())
         alone = len(library.media()) < 2
@@ -154,7 +157,7 @@ class Calibrator:
         chosen = [meant[place] for place in np.linspace(0, len(meant) - 1, min(ASKED, len(meant))).round().astype(int)]
         views = {side: rows[chosen] for side, rows in known.rows.items()}
         words = [query_words(asked.sentences[place]) for place in chosen]
-        scorer = Scorer(library, self._looking, known.levels)
+        scorer = BestTokens(library, self._looking, known.levels)
         return _laid(library, list(scorer.score(views, words, BACKGROUND_DEPTH, EVERYTHING, [only] * len(chosen))))
 
     def _made(self, library: Snapshot) -> Calibration:
@@ -168,6 +171,8 @@ class Calibrator:
         asking = {space: one.query_side for space, one in library.spaces.items()}
         chances = {space: chance[side] for space, side in asking.items()}
 
+        doubt = Doubt.of(rows[asks[0]])
+
         def levels(seen: Sequence[Scale], named: Sequence[Scale]) -> Levels:
             by_source = (dict(zip(known, each, strict=True)) for each in (seen, named))
             return Levels(gate, asks[0], asking, chances, *by_source)
@@ -177,18 +182,27 @@ class Calibrator:
             half = {side: own[::2] for side, own in rows.items()}
             scorer = Scorer(library, self._looking, levels(seen, named))
             scored = scorer.score(half, question.words[::2], BACKGROUND_DEPTH)
-            best = np.array([float(one.fused.max()) for one in scored if len(one)], np.float32)
+            found = [_best_of(one, own) for one, own in zip(scored, doubt.own[::2].tolist(), strict=True) if len(one)]
+            best, sure = np.array(found, np.float32).reshape(-1, 2).T
             scales = np.array([[(scale.middle, scale.spread) for scale in each] for each in (seen, named)])  # (2, K, 2)
-            return {"scales": scales, "best": best, "segments": np.array(len(library.numbers()))}
+            return {"scales": scales, "best": best, "sure": sure, "segments": np.array(len(library.numbers()))}
 
         full = f"{self._key} {' '.join(asks)} {library.generation} {self._looking.key}"
         made = kept(self._cache, "calibration", full, make)
         seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
-        return Calibration(levels(seen, named), Tail.of(made["best"]), int(made["segments"]), rows)
+        best, sure = Tail.of(made["best"]), Tail.of(made["sure"])
+        return Calibration(levels(seen, named), best, int(made["segments"]), rows, doubt, sure)
 
     def _rows(self, asked: Background, side: str) -> Matrix:
         key = f"{self._key} {side}"
         return kept(self._cache, "background", key, lambda: {"rows": self._encode(asked.sentences, side)})["rows"]
+
+
+def _best_of(one: Scored, doubt: float) -> tuple[float, float]:
+    """The score of the best answer to a question, and what is left of it."""
+    best = int(one.fused.argmax())
+    score = float(one.fused[best])
+    return score, score - doubt - float(of_place(one, [best])[0])
 
 
 def _name(only: Only) -> str:

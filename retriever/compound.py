@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from retriever.evidence import DROP, Stretch, Witness
+from retriever.evidence import DROP, Witness
 from retriever.fusion import log_sum
 from retriever.grammar import Clause, Sentence
 from retriever.moments import Curve
@@ -92,11 +92,12 @@ class Compound:
             around = TimeSpan(span.start - BESIDE, span.end + BESIDE)
             self._leaving.setdefault(key, []).append(around)
 
-    def found(self, depth: int, where: Filter, by: str, limit: int) -> list[Found]:
-        """The best answers, best first; with `by="video"` one of each media."""
+    def answers(self, depth: int, where: Filter, by: str) -> Iterator[Found]:
+        """All answers, the best of those that are left first; with `by="video"` one of each media.  Looking is done
+        once, however many are taken."""
         numbers = self._numbers(depth, where)
         if not len(numbers):
-            return []
+            return
         scored = looked(self._asked, numbers, where)
         table = scored[0].table
         whole = self._of_whole(numbers, where)
@@ -107,7 +108,7 @@ class Compound:
         for one, begin, end in zip(media, first[:-1].tolist(), first[1:].tolist(), strict=True):
             best = None if whole is None else float(whole[begin:end].max())
             by_media.append(seen.of_media(begin, end, best, self._leaving.get(one.key, [])))
-        return _best_first(by_media, limit, again=by != "video")
+        yield from _best_first(by_media, again=by != "video")
 
     def _of_whole(self, numbers: Ids, where: Filter) -> Floats | None:
         """What each segment has of the whole sentence."""
@@ -145,20 +146,18 @@ class Compound:
         return every[np.argsort(-worth, kind="stable")[:LOOKED_AT]]
 
 
-def _best_first(by_media: Sequence[Iterator[Found]], limit: int, *, again: bool) -> list[Found]:
-    """The best of all, best first.  Each media has its answers ready best first, and is asked for another one only when
-    it has given one; without `again` it gives one."""
+def _best_first(by_media: Sequence[Iterator[Found]], *, again: bool) -> Iterator[Found]:
+    """The best of all first.  Each media has its answers ready best first, and is asked for another one only when it
+    has given one; without `again` it gives one."""
     ready: list[tuple[float, int, Found]] = []
     for place, answers in enumerate(by_media):
         ready += [(-one.score, place, one) for one in islice(answers, 1)]
     heapify(ready)
-    taken: list[Found] = []
-    while ready and len(taken) < limit:
+    while ready:
         _, place, best = heappop(ready)
-        taken.append(best)
+        yield best
         for one in islice(by_media[place], 1) if again else ():
             heappush(ready, (-one.score, place, one))
-    return sorted(taken, key=lambda one: -one.score)
 
 
 def _best(one: Scored, media: Ids) -> Floats:
@@ -194,7 +193,8 @@ class _Views:
         clauses = list(self._clauses(curves))
         taken: list[TimeSpan] = []
         while placed := steps(left := [curve.without(taken) for curve in clauses], self._sentence.links):
-            found = self._told(placed, left, curves, rows, every)
+            terms = [curve.without(taken) for curve in curves]  # a segment has lost what lies in a better answer
+            found = self._told(placed, left, terms, rows, every)
             yield found if whole is None else replace(found, score=told(found.score, whole))
             taken += [found.span, *self._held(placed, rows)]
 
@@ -290,12 +290,8 @@ class _Views:
     def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:
         if self._terms[place].unwanted:
             return []
-        witness = self._witnesses[place]
-        stretch = witness.stretch(row)
-        if stretch is None:
-            return []
-        told = witness.evidence(Stretch(row, part, stretch.score, stretch.tokens, stretch.hits))
-        return [replace(one, asked=str(replace(self._terms[place], weight=1.0))) for one in told]
+        asked = str(replace(self._terms[place], weight=1.0))
+        return [replace(one, asked=asked) for one in self._witnesses[place].reasons(row, part)]
 
 
 def _row(spans: Times, second: float) -> int:

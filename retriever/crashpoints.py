@@ -48,6 +48,9 @@ POINTS = (
     "store-index-built",
     "store-index-written",
     "store-index-committed",
+    # points come to a server, or are marked as dying, before the catalog knows
+    "qdrant-sent",
+    "qdrant-marked",
     # an older format becomes this one
     "store-upgrade-saved",
     "store-upgrade-written",

@@ -1,22 +1,30 @@
 """Why a segment answers, and when: its tokens become a span in time, and what people are shown as the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retriever import tracks, windows
 from retriever.moments import Curve, streets
 from retriever.ports import Snapshot
 from retriever.scoring import Scored
+from retriever.tracks import Track
 from retriever.types import Evidence, Floats, Label, Line, Modality, Times, TimeSpan, WordQuery
 from retriever.words import matched
 
+if TYPE_CHECKING:
+    from retriever.spanning import MomentHead
+
 DROP = 1.0
-"""How far below its peak a moment still goes on, in the unit of the odds: a factor e.  0.75 to 1.5 measured alike."""
+"""How far below its peak something still goes on, in the unit of the odds: a factor e.  0.75 to 1.5 measured alike."""
 GAP = 0.5
 """Seconds between two segments that are still neighbours: cuts do not fall into a gap on purpose."""
 LEAST_SHARE = 0.01
 """Modalities that counted for less are not named."""
+SEEN = (tracks.REACH + 0.5) * windows.STEP
+"""Seconds on each side of a peak that a moment head sees."""
 SHOWN = 3
 """Spans of one modality that are shown."""
 
@@ -44,10 +52,13 @@ class Stretch:
 class Witness:
     """Spans and reasons for the candidates of one question."""
 
-    def __init__(self, library: Snapshot, scored: Scored, words: WordQuery) -> None:
+    def __init__(self, library: Snapshot, scored: Scored, words: WordQuery, head: "MomentHead | None" = None) -> None:
+        """`head`, if there is one, places the spans of answers."""
+        self._head = head
         self._library = library
         self._scored = scored
         self._words = words
+        self._kept: tuple[int, tuple[dict[str, slice], tuple[Hit, ...], Curve]] | None = None
         self._streets = streets(scored.table.media, scored.table.spans, GAP)
         self._worded = {source.modality: k for k, source in enumerate(scored.sources) if not source.space}
         self._odds = scored.scores + scored.gates[:, None]  # (K, S)
@@ -56,15 +67,82 @@ class Witness:
     def stretch(self, row: int, taken: Sequence[TimeSpan] = ()) -> Stretch | None:
         """The moment around a candidate's peak: shorter than its segment, or over several that stand side by side.
         It keeps out of what is `taken`, and loses the score that lay there; None if nothing is left."""
-        place = np.searchsorted(self._streets, row, side="right")
-        first, last = self._streets[place - 1 : place + 1].tolist()
-        tokens, hits = self._held(first, last)
         start, end = self._scored.table.spans[row].tolist()
-        whole = Curve.of(*self._heights(tokens, hits))
+        tokens, hits, whole = self._looked(row)
         left = whole.without(taken)
         lost = whole.highest(start, end) - left.highest(start, end) if taken else 0.0
-        found = left.around(start, end, DROP)
+        found = self._placed(row, left, tokens, hits)
         return Stretch(row, TimeSpan(*found), float(self._scored.fused[row]) - lost, tokens, hits) if found else None
+
+    def _street(self, row: int) -> tuple[int, int]:
+        """The candidates that stand side by side with this one, `[first, last)`."""
+        place = np.searchsorted(self._streets, row, side="right")
+        first, last = self._streets[place - 1 : place + 1].tolist()
+        return first, last
+
+    def _looked(self, row: int) -> tuple[dict[str, slice], tuple[Hit, ...], Curve]:
+        """What there is of a candidate and of all that stand beside it; of a long film many are asked for, one after
+        the other, so the last is kept."""
+        first, last = self._street(row)
+        if self._kept is None or self._kept[0] != first:
+            tokens, hits = self._held(first, last)
+            self._kept = first, (tokens, hits, Curve.of(*self._heights(tokens, hits)))
+        return self._kept[1]
+
+    def _placed(
+        self, row: int, left: Curve, tokens: dict[str, slice], hits: Sequence[Hit]
+    ) -> tuple[float, float] | None:
+        """Where the moment of a candidate begins and ends, on what is `left` of the curve."""
+        start, end = self._scored.table.spans[row].tolist()
+        if self._head is None:
+            first, last = self._street(row)
+            borders = np.unique(self._scored.table.spans[first:last])
+            return windows.moment(left, start, end, self.rest, borders)
+        found = self._track(row, left, tokens, hits)
+        return found and self._head.place(*found, self.rest, self.shares)
+
+    @property
+    def rest(self) -> float:
+        """What a token that has nothing to do with the question is as high as, on average: chance is 0, less what
+        the modality that is most likely asked about loses by its gate."""
+        known = self._scored.gates[np.isfinite(self._scored.gates)]
+        return float(known.max()) if len(known) else 0.0
+
+    @property
+    def shares(self) -> Floats:
+        """`(4,)` how likely the question asks about each modality, as a logarithm; -inf for none of the sources."""
+        found = np.full(len(Modality), -np.inf, np.float32)
+        for source, gate in zip(self._scored.sources, self._scored.gates, strict=True):
+            place = list(Modality).index(source.modality)
+            found[place] = max(found[place], gate)
+        return found
+
+    def track(self, row: int, reach: float = np.inf) -> tuple[Track, int] | None:
+        """What a moment head looks at for a candidate, `reach` seconds on each side of its peak, and the cell of that;
+        None where nothing was looked at."""
+        tokens, hits, whole = self._looked(row)
+        return self._track(row, whole, tokens, hits, reach)
+
+    def _track(
+        self,
+        row: int,
+        left: Curve,
+        tokens: dict[str, slice],
+        hits: Sequence[Hit],
+        reach: float = SEEN,
+    ) -> tuple[Track, int] | None:
+        peak = left.peak(*self._scored.table.spans[row].tolist())
+        if peak is None:
+            return None
+        start, end = windows.known_around(left, peak, reach)
+        first, last = self._street(row)
+        modality = {source.space: source.modality for source in self._scored.sources if source.space}
+        seen = [(modality[space], self._scored.seen[space], at) for space, at in tokens.items()]
+        heights = [(kind, one.tokens.spans[at], one.heights[at]) for kind, one, at in seen]
+        rows = [(kind, one.tokens.spans[at], one.tokens.rows[at]) for kind, one, at in seen]
+        borders = np.unique(self._scored.table.spans[first:last])
+        made = Track.of(start, end, [*heights, *_lines(hits)], rows, borders)
+        return made, made.cell(peak)
 
     def curve(self, first: int, last: int) -> Curve:
         """What the candidates from `first` to before `last`, of one media, say over time."""
@@ -91,6 +169,14 @@ class Witness:
         read = [(line, matched(self._words, line.text, line.modality)) for line in lines]
         odds = {modality: float(self._odds[k, row]) for modality, k in self._worded.items()}
         return [Hit(line, words, odds[line.modality]) for line, words in read if words]
+
+    def reasons(self, row: int, span: TimeSpan) -> tuple[Evidence, ...]:
+        """Why a candidate answers in a span that lies in it, or around it."""
+        first, last = self._street(row)
+        starts, ends = self._scored.table.spans[first:last].T
+        near = first + np.flatnonzero((starts < span.end) & (ends > span.start))
+        begin, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (row, row + 1)
+        return self.evidence(Stretch(row, span, float(self._scored.fused[row]), *self._held(begin, end)))
 
     def evidence(self, stretch: Stretch) -> tuple[Evidence, ...]:
         """One for each modality that had a say, the weightiest first; their shares sum to one."""
@@ -133,6 +219,13 @@ class Witness:
         names = seen.tokens.labels[int(best[0])]
         chances = seen.tokens.probabilities[best[0]].tolist() if names else []
         return _joined(seen.tokens.spans[good]), tuple(map(Label, names, chances))
+
+
+def _lines(hits: Sequence[Hit]) -> Iterator[tuple[Modality, Times, Floats]]:
+    """What lines have to say, each a span with a height."""
+    for hit in hits:
+        span = np.array([[hit.line.span.start, hit.line.span.end]])
+        yield hit.line.modality, span, np.array([hit.height], np.float32)
 
 
 def _joined(spans: Times) -> tuple[TimeSpan, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from retriever.adapters import Adapter
     from retriever.calibration import Chance
     from retriever.rerankers.textpool import TextPool
+    from retriever.spanning import MomentHead
 
 Looks = dict[str, tuple[Floats, Floats]]
 """By space: scores `(S,)` a segment, relevance `(N,)` a token."""
@@ -26,11 +27,13 @@ Looks = dict[str, tuple[Floats, Floats]]
 
 @dataclass(frozen=True, eq=False)
 class Looking:
-    """A reranker; a head, for the spaces that it was trained on; an adapter, for the questions to the first stage."""
+    """A reranker; a head, for the spaces that it was trained on; an adapter, for the questions to the first stage; and
+    who says where a moment begins and ends, which changes no score."""
 
     reranker: Reranker
     head: "TextPool | None" = None
     adapter: "Adapter | None" = None
+    moments: "MomentHead | None" = None
 
     @property
     def key(self) -> str:

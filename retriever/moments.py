@@ -57,14 +57,29 @@ class Curve:
         between two high parts and leaves out a long one.  Time that nobody looked at is never bridged.  None where
         nothing was looked at in `[start, end)`.
         """
-        inside = np.flatnonzero((self.edges[:-1] < end) & (self.edges[1:] > start) & np.isfinite(self.heights))
-        if not len(inside):
+        peak = self._highest(start, end)
+        if peak is None:
             return None
-        peak = int(inside[np.argmax(self.heights[inside])])
         excess = (self.heights - (self.heights[peak] - drop)) * np.diff(self.edges)
         last = peak + 1 + _reach(excess[peak + 1 :])
         first = peak - _reach(excess[:peak][::-1])
         return float(self.edges[first]), float(self.edges[last])
+
+    def peak(self, start: float, end: float) -> float | None:
+        """The middle of the highest cell of `[start, end)`; None where nothing was looked at there."""
+        cell = self._highest(start, end)
+        return None if cell is None else float(self.edges[cell : cell + 2].mean())
+
+    def _highest(self, start: float, end: float) -> int | None:
+        first, last = self.cells(start, end)
+        inside = self.heights[first:last]
+        best = int(np.argmax(inside)) if len(inside) else 0
+        return first + best if len(inside) and np.isfinite(inside[best]) else None
+
+    def cells(self, start: float, end: float) -> tuple[int, int]:
+        """The cells that lie in `[start, end)` in part, `[first, last)`; found by halving, however long the curve."""
+        first = int(np.searchsorted(self.edges[1:], start, side="right"))
+        return first, max(first, int(np.searchsorted(self.edges[:-1], end, side="left")))
 
 
 def _reach(excess: Floats) -> int:

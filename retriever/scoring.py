@@ -7,10 +7,11 @@ through its tokens.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retriever import kernels
 from retriever.calibration import Scale
 from retriever.fusion import fuse
 from retriever.levels import Levels, Source, matching, sources
@@ -201,6 +202,17 @@ class Scorer:
             return {space: _Looked(tokens[space], *levels[space]) for space in spaces}
 
         return self._kept.looked(self._library.generation, numbers, look)
+
+
+class BestTokens(Scorer):
+    """A `Scorer` of terms: a segment is as good as all of it or the best of its tokens, each held against its own level
+    of chance.  Steps stand on tokens, and a picture that was cut out of a segment is one: what the level of all others
+    is says nothing of it."""
+
+    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
+        one = super()._seen(numbers, first, views, gates)
+        best = [kernels.segment_max(seen.heights, seen.tokens.offsets) for seen in one.seen.values()]
+        return replace(one, fused=np.maximum.reduce([one.fused, *best]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ their tokens ─▶ scores against chance, gated by what the question is about, 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from retriever import alike
 from retriever.calibrating import Calibration, Calibrator
 from retriever.calibration import Tail
-from retriever.compound import Compound
+from retriever.compound import Compound, Found
+from retriever.distinct import Distinct, Wanted, order
+from retriever.doubt import of_place
 from retriever.errors import QueryError
 from retriever.evidence import Stretch, Witness
 from retriever.grammar import Clause, Sentence, Term
@@ -23,7 +26,7 @@ from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, ShowExample, Snapshot, Store
 from retriever.query import Query, both, parse
 from retriever.registry import Registry
-from retriever.scoring import Kept, Scored, Scorer
+from retriever.scoring import BestTokens, Kept, Scored, Scorer
 from retriever.settings import Settings
 from retriever.terms import Asked, terms_of
 from retriever.terms import words_of as words_of_term
@@ -74,10 +77,11 @@ class Searcher:
         self.examples = examples or of_library
         chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
         self.looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
+        self._looked, self._shown_looked = Kept(), Kept()
         self.calibrator = Calibrator(encode, self.looking, cache, asks)
+        self.distinct = Distinct()
 
     def search(
-        self._looked, self._shown_looked = Kept(), Kept()
         self,
         query: str | Query,
         *,
@@ -86,10 +90,14 @@ class Searcher:
         depth: int = DEFAULTS.depth,
         min_confidence: float | None = None,
         where: Filter = EVERYTHING,
+        copies: str = DEFAULTS.copies,
+        most_per_media: int = DEFAULTS.most_per_media,
     ) -> Answer:
         """The moments that answer `query`, best first; with `by="video"` the best one of each media.
 
-        `depth` segments are looked at closely.  What has less than `min_confidence` is a near miss.
+        `depth` segments are looked at closely.  What has less than `min_confidence` is a near miss.  Of moments that
+        are the same footage (`retriever.copies`) the best one names the others, unless `copies` is `"show"`; of one
+        media there are `most_per_media` at most, or as many as there are with 0.
 
         Raises:
             QueryError: the query is empty or too long, or a filter in it cannot be read.
@@ -99,6 +107,7 @@ class Searcher:
         asked = parse(query) if isinstance(query, str) else query
         where = both(where, asked.where)
         least = DEFAULTS.min_confidence if min_confidence is None else min_confidence
+        wanted = Wanted(limit, least, copies, most_per_media)
         with self.store.snapshot() as library:
             known = self.calibrator.of(library)
             part = known.part(library, where)
@@ -106,14 +115,21 @@ class Searcher:
                 return self._compound(library, asked, known, part, by, depth, where, wanted)
             scorer = Scorer(library, self.looking, known.levels, self._looked)
             words = words_of(asked)
-            (scored,) = scorer.score(self.views(library, [asked.sentence]), [words], depth, where)
-            witness = Witness(library, scored, words)
-            picked = _picked(scored, witness, by, limit)
-            media = library.media_at(scored.table.media[[stretch.row for stretch in picked]])
-            scores = np.array([stretch.score for stretch in picked], np.float32)
-            told = zip(media, picked, known.tail.confidences(scores, part).tolist(), strict=True)
-            found = [Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told]
-        return _answer(asked, found, known.tail, least)
+            views = self.views(library, [asked.sentence])
+            (scored,) = scorer.score(views, [words], depth, where)
+            witness = Witness(library, scored, words, self.looking.moments)
+            usual = known.doubt.of_question(views[known.levels.gate_side][0])
+
+            def best(limit: int) -> list[Moment]:
+                picked = _picked(scored, witness, by, limit)
+                rows = [stretch.row for stretch in picked]
+                media = library.media_at(scored.table.media[rows])
+                left = np.array([stretch.score for stretch in picked], np.float32) - usual - of_place(scored, rows)
+                told = zip(media, picked, known.sure.confidences(left, part).tolist(), strict=True)
+                return [Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told]
+
+            found = self.distinct.of(library, best, wanted)
+        return _answer(asked, found, known.sure, least)
 
     def _compound(
         self,
@@ -122,25 +138,29 @@ class Searcher:
         known: Calibration,
         part: float,
         by: str,
-        limit: int,
         depth: int,
         where: Filter,
-        least: float,
+        wanted: Wanted,
     ) -> Answer:
         """A query of several terms or steps."""
         assert asked.said is not None
         terms, whole, leaving = self.terms(library, known, asked.said)
         tail = self.calibrator.tail(library, known, asked.said, [term.only for term in terms])
         steps = self._steps(library, known, asked.said, terms)
-        picked = Compound(library, asked.said, terms, whole, leaving).found(depth, where, by, limit)
-        media = library.media_at(np.array([one.media for one in picked], np.int64))
-        scores = np.array([one.score for one in picked], np.float32)
-        sure = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
-        found = [
-            Moment(one, it.span, it.score, min(how, known.step(it, steps)), it.evidence, it.parts)
-            for one, it, how in sure
-        ]
-        return _answer(asked, found, tail, least)
+        answers = Compound(library, asked.said, terms, whole, leaving).answers(depth, where, by)
+        picked: list[Found] = []
+
+        def best(limit: int) -> list[Moment]:
+            picked.extend(islice(answers, limit - len(picked)))
+            media = library.media_at(np.array([one.media for one in picked], np.int64))
+            scores = np.array([one.score for one in picked], np.float32)
+            sure = zip(media, picked, tail.confidences(scores, part).tolist(), strict=True)
+            return [
+                Moment(one, it.span, it.score, min(how, known.step(it, steps)), it.evidence, it.parts)
+                for one, it, how in sure
+            ]
+
+        return _answer(asked, self.distinct.of(library, best, wanted), tail, wanted.least)
 
     def terms(
         self, library: Snapshot, known: Calibration, said: Sentence
@@ -150,7 +170,7 @@ class Searcher:
         Raises:
             QueryError, MediaError: what a term shows is not there, or cannot be compared.
         """
-        scorer = Scorer(library, self.looking, known.levels, self._looked)
+        scorer = BestTokens(library, self.looking, known.levels, self._looked)
         terms = terms_of(said)
         told = said.told if said.is_told else ""
         sentences = [*(term.sentence for term in terms if not term.example), *([told] if told else [])]
@@ -167,7 +187,7 @@ class Searcher:
                 continue
             example = self.examples(library, term.example, term.said)
             levels = self.calibrator.shown(library, known)
-            beside = beside or [alike.Shown(library, self.looking.plain, levels, self._shown_looked)]
+            beside = beside or [BestTokens(library, self.looking.plain, levels, self._shown_looked)]
             asked.append(self._shown(library, known, term, example, beside[0]))
             if example.itself and not term.unwanted:
                 leaving.append(example.itself)
@@ -240,7 +260,7 @@ def words_of(query: Query) -> WordQuery:
 
 def _answer(asked: Query, found: Sequence[Moment], tail: Tail, least: float) -> Answer:
     """The moments that are sure enough, best first, and the nearest misses."""
-    ordered = sorted(found, key=_order)
+    ordered = sorted(found, key=order)
     sure = tuple(moment for moment in ordered if moment.confidence >= least)
     misses = tuple(moment for moment in ordered if moment.confidence < least)
     return Answer(asked.typed, sure, misses[:MISSES], tail.rate(least), asked.notes, asked.explained)
@@ -275,8 +295,3 @@ def _picked(scored: Scored, witness: Witness, by: str, limit: int) -> list[Stret
             before.append(stretch.span)
             picked.append(stretch)
     return sorted(picked, key=lambda stretch: -stretch.score)[:limit]
-
-
-def _order(moment: Moment) -> tuple[float, str, float]:
-    """Best first; ties by media key, then start."""
-    return -moment.score, moment.media.key, moment.start_s

@@ -17,9 +17,19 @@ from retriever.errors import BadSettings
 PREFIX = "REELSEEK_"
 CONFIG = "REELSEEK_CONFIG"
 """Names the TOML file."""
-NO_SETTINGS = frozenset({CONFIG, "REELSEEK_CACHE", "REELSEEK_OFFLINE", "REELSEEK_CRASH_AT", "REELSEEK_SHARED_MEDIA"})
-"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, and two of the
-tests."""
+NO_SETTINGS = frozenset(
+    {
+        CONFIG,
+        "REELSEEK_CACHE",
+        "REELSEEK_OFFLINE",
+        "REELSEEK_QDRANT_API_KEY",
+        "REELSEEK_QDRANT_URL",
+        "REELSEEK_CRASH_AT",
+        "REELSEEK_SHARED_MEDIA",
+    }
+)
+"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, a key that no
+output may show, and three of the tests."""
 FILE_NAME = "reelseek.toml"
 
 Parse = Callable[[str], Any]
@@ -88,10 +98,16 @@ def _setting(default: Any, parse: Parse, about: str) -> Any:
 class Settings:
     """Everything that can be set, each with its one default."""
 
-    library: str = _setting("reelseek-library", _text, "folder of the library")
-    store: str = _setting("local", _text, "plug-in that keeps the library")
+    library: str = _setting("reelseek-library", _text, "folder of the library, or http(s)://HOST:6333/NAME in Qdrant")
+    store: str = _setting("local", _text, "plug-in that keeps a library in a folder")
+    store_catalog: str = _setting("", _maybe, "folder of the catalog of a library in Qdrant, if not the usual one")
     pack: str = _setting("offline", _text, "recipe by which media are indexed")
     budget: float = _setting(0.0, _share, "share of the frames that are encoded, the most telling; 0: as the pack says")
+    sampling: str = _setting(
+        "",
+        _maybe,
+        "frames that are looked at: keyframes, fixed(2), adaptive(2, 0.01, 4), uniform(8); none: as the pack says",
+    )
     model: str = _setting("", _maybe, "model of pictures and texts for the pack openclip: NAME:TAG, hf-hub:…, folder")
     checkpoint: str = _setting("", _maybe, "file of weights for that model")
     sound_model: str = _setting("", _maybe, "model of sounds and texts for the pack openclip: hf-hub:…, folder")
@@ -103,19 +119,21 @@ class Settings:
     precision: str = _setting("auto", _one_of("auto", "fp32", "bf16", "fp16"), "numbers that they calculate with")
     runtime: str = _setting(
         "auto", _one_of("auto", "torch", "compile", "openvino"), "what runs them: auto is openvino on a CPU, else torch"
-    sampling: str = _setting(
-        "",
-        _maybe,
-        "frames that are looked at: keyframes, fixed(2), adaptive(2, 0.01, 4), uniform(8); none: as the pack says",
-    )
     )
     prompts: str = _setting("plain", _prompts, "sentences around a question to them: plain, photos, or 'a {}|the {}'")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
     head: str = _setting("", _maybe, "folder of a trained head that looks in its place")
     adapter: str = _setting("", _maybe, "folder of an adapter that changes the question for the first stage")
+    moment_head: str = _setting("", _maybe, "folder of a trained head that says where moments begin and end")
     by: str = _setting("moment", _one_of("moment", "video"), "what a result is: a moment, or a video")
     limit: int = _setting(10, _whole(1, 1000), "most results shown")
+    copies: str = _setting(
+        "collapse",
+        _one_of("collapse", "show"),
+        "footage that is there several times: collapse into one result, or show",
+    )
+    most_per_media: int = _setting(0, _whole(0, 1000), "most results of one media; 0: no cap")
     depth: int = _setting(200, _whole(1, 10_000), "candidates looked at closely")
     min_confidence: float = _setting(
         0.9, _share, "least confidence of a result; 0.9: one in ten questions without an answer here gets one"

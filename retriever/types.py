@@ -447,6 +447,7 @@ class Moment:
     confidence: float  # chance that a result this good is not chance, 0 to 1
     evidence: tuple[Evidence, ...] = ()
     parts: tuple[TimeSpan, ...] = ()  # where each step of a query in steps was found, in that order
+    copies: tuple[str, ...] = ()  # references of the same footage elsewhere, which would have been answers, too
 
     @property
     def start_s(self) -> float:
@@ -475,6 +476,11 @@ class Answer:
     false_alarms: float = 1.0  # share of background queries that would have been answered too
     notes: tuple[str, ...] = ()  # for people: what was missing, what was widened
     understood: str = ""  # the query with every rule spelled out: asked again, it means the same
+
+    @property
+    def copies_hidden(self) -> int:
+        """How many moments are not shown because they are copies of some that are."""
+        return sum(len(moment.copies) for moment in self.moments)
 
     def __iter__(self) -> Iterator[Moment]:
         return iter(self.moments)

@@ -42,6 +42,8 @@ def every_command(parser: argparse.ArgumentParser) -> None:
 
 def settings_arguments(parser: "argparse._ActionsContainer", *names: str) -> None:
     """A flag for each of these settings.  Values stay text: `resolve` judges them, all together."""
+    if "store" in names and "store_catalog" not in names:
+        names = (*names, "store_catalog")
     for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), help=about(name))
 
@@ -75,10 +77,12 @@ def library(chosen: Settings, place: "Path | None" = None, *, create: bool = Fal
     return Library.open(
         place or chosen.library,
         store=chosen.store,
+        store_catalog=chosen.store_catalog,
         create=create,
         reranker=chosen.reranker,
         head=chosen.head,
         adapter=chosen.adapter,
+        moment_head=chosen.moment_head,
         models=models(chosen),
     )
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = _common.settings(args)
     head = Head.load(Path(args.head))
     where = loop.device(args.device)
-    store = parts.store(chosen.store, Path(chosen.library), create=False)
+    store = parts.store(chosen.store, chosen.library, create=False, catalog=chosen.store_catalog)
     try:
         with store.snapshot() as library:
             sides = sorted({space.query_side for space in library.spaces.values()})

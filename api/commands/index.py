@@ -38,16 +38,18 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = _common.settings(args)
     with (
-        Library.open(chosen.library, store=chosen.store, models=_common.models(chosen)) as library,
+        Library.open(
+            chosen.library, store=chosen.store, store_catalog=chosen.store_catalog, models=_common.models(chosen)
+        ) as library,
         progress.watching() as watch,
     ):
         summary = library.index(
             args.paths,
             pack=chosen.pack,
             budget=chosen.budget,
+            sampling=chosen.sampling,
             metadata=_common.metadata(args),
             prune=args.prune,
-            sampling=chosen.sampling,
             jobs=chosen.jobs,
             watch=watch,
         )

@@ -19,7 +19,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", nargs="+", help="what happens in it")
     parser.add_argument("--sheet", metavar="FILE", help="also write a contact sheet: .jpg or .png")
     _common.settings_arguments(
-        parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
+        parser,
+        "library",
+        "by",
+        "limit",
+        "copies",
+        "most_per_media",
+        "min_confidence",
+        "depth",
+        "reranker",
+        "head",
+        "adapter",
+        "moment_head",
+        "store",
     )
     _common.filter_arguments(parser)
     _common.models_arguments(parser, _common.MOVED)
@@ -44,12 +56,15 @@ def run(args: argparse.Namespace) -> int:
                 depth=chosen.depth,
                 min_confidence=chosen.min_confidence,
                 where=narrowed,
+                copies=chosen.copies,
+                most_per_media=chosen.most_per_media,
             )
             for query in args.query
         ]
         lines = {moment.ref: library.lines(moment) for answer in answers for moment in answer}
         strips = [library.strips(answer) for answer in answers]
-    report.write(answers, lines, args.file, strips)
+        paths = {key: path for answer in answers for key, path in library.paths(answer).items()}
+    report.write(answers, lines, args.file, strips, paths)
     if args.sheet:
         shown = sheet.write(answers, Path(args.sheet))
         say(f"sheet: {plain(args.sheet)}, {counted(shown, 'moment')}")

@@ -4,7 +4,11 @@
   reelseek search 'someone says "never do it for free"' --by video --duration '<60' --json
   reelseek search "a red car" --report answer.html --export found.csv --export found.edl
   reelseek search "a dog barks, then a man laughs within 20s" --explain
+  reelseek search "a parrot" --copies show --most-per-media 2
   reelseek search "a street without cars heard:music^2 -rain duration<60"
+
+Footage that is there several times (encoded again, resized, cropped, cut out, cut in) is one result, which names the
+others; --copies show shows them all.
 
 Words in double quotes are also looked for word for word.  A query may have steps (A then B within 30s, A before B, A
 while B), terms that must not be there (without B, -B, NOT B), terms for one way of perceiving (seen:A heard:B
@@ -25,7 +29,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what happens in it")
     parser.add_argument("--explain", action="store_true", help="also say how the query was understood")
     _common.settings_arguments(
-        parser, "library", "by", "limit", "min_confidence", "depth", "reranker", "head", "adapter", "store"
+        parser,
+        "library",
+        "by",
+        "limit",
+        "copies",
+        "most_per_media",
+        "min_confidence",
+        "depth",
+        "reranker",
+        "head",
+        "adapter",
+        "moment_head",
+        "store",
     )
     _common.filter_arguments(parser)
     _common.models_arguments(parser, _common.MOVED)
@@ -57,13 +73,16 @@ def run(args: argparse.Namespace) -> int:
             depth=chosen.depth,
             min_confidence=chosen.min_confidence,
             where=_common.where(args),
+            copies=chosen.copies,
+            most_per_media=chosen.most_per_media,
         )
+        paths = library.paths(answer)
         lines = {moment.ref: library.lines(moment) for moment in answer}
         strips = library.strips(answer) if args.report else {}
     if args.report:
         from api import report
 
-        report.write([answer], lines, args.report, [strips])
+        report.write([answer], lines, args.report, [strips], paths)
         say(f"report: {args.report}")
     for file in exports:
         for note in markers.write(answer, lines, file, chosen.by):
@@ -72,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _common.put_json(schemas.search(answer, chosen.by))
     else:
-        for line in show.answer(answer, lines, Paint.for_stream(sys.stdout)):
+        for line in show.answer(answer, lines, Paint.for_stream(sys.stdout), paths):
             put(line)
     for line in show.closing(answer, chosen.min_confidence):
         say(line)

@@ -4,7 +4,6 @@ reelseek upgrade --library lib/
 """
 
 import argparse
-from pathlib import Path
 
 from api import exits
 from api.commands import _common
@@ -20,12 +19,11 @@ def run(args: argparse.Namespace) -> int:
     from api import parts
 
     chosen = _common.settings(args)
-    folder = Path(chosen.library)
-    before = parts.upgrade(chosen.store, folder)
+    before = parts.upgrade(chosen.store, chosen.library, chosen.store_catalog)
     with _common.library(chosen):  # it opens: so it is of this format now
         pass
     if args.json:
-        _common.put_json({"library": str(folder), "format_before": before})
+        _common.put_json({"library": chosen.library, "format_before": before})
     else:
-        put(f"{plain(str(folder))}: was format {before}, is up to date")
+        put(f"{plain(chosen.library)}: was format {before}, is up to date")
     return exits.OK

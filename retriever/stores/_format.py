@@ -11,6 +11,7 @@ from pathlib import Path
 from retriever.crashpoints import reached
 from retriever.errors import StoreUnavailable, WrongFormat
 from retriever.stores import _words
+from retriever.stores._address import OPTIONS
 from retriever.stores._database import APPLICATION_ID, connected, opened, translated
 from retriever.stores._lock import COMMIT, UPGRADE, CommitLock
 
@@ -64,15 +65,15 @@ def create(folder: Path) -> None:
                 if held(catalog) == 0:
                     catalog.execute("PRAGMA journal_mode = WAL")
                     lay_out(catalog)
-            _sync(folder)
-            _sync(folder.parent)
+            sync(folder)
+            sync(folder.parent)
             reached("store-create-committed")
 
 
 def _refuse_foreign(folder: Path) -> None:
     """A folder may be empty, or a library, or what a crash left of making one."""
     names = {file.name for file in folder.iterdir()}
-    if CATALOG not in names and names - {LOCK, READERS}:
+    if CATALOG not in names and names - {LOCK, READERS, OPTIONS}:
         raise StoreUnavailable(
             f"{folder} is not empty and not a library: name a folder that is new, empty or a library"
         )
@@ -178,10 +179,10 @@ def _save(catalog: sqlite3.Connection, path: Path) -> None:
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     beside.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

@@ -3,9 +3,10 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from retriever.errors import StoreError, StoreUnavailable
 from retriever.stores import _beside, _format, _ledger, _reading
 from retriever.stores._database import Database, opened, translated
-from retriever.stores._entries import content_digest
+from retriever.stores._entries import Packed, content_digest
 from retriever.stores._files import COLUMN_FOLDERS, INDEX_FOLDER, Files
 from retriever.stores._lock import Leases
 from retriever.stores._snapshot import Snapshot, View
@@ -27,6 +28,9 @@ NETWORK = frozenset(
 _LOG_LIMIT = 256 * 2**20  # bytes; SQLite starts over with its log every 4 MB unless a reader never ends
 _MEDIA_READ = 32
 """Media whose rows are read again and compared with their digest."""
+
+Read = Callable[..., list[Packed]]
+"""What a media has in its spaces: `_reading.parts`, but for where its rows lie."""
 
 
 def file_system(path: Path, mounts: str) -> str:
@@ -73,6 +77,20 @@ def problems(path: Path) -> list[str]:
 
 
 def _found(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
+    yield from of_catalog(path, catalog)
+    catalog.execute("BEGIN")
+    short = list(_short(path, catalog))
+    yield from short
+    yield from _orphans(path, catalog)
+    yield from sums(catalog)
+    if not short:
+        with closing(Files(path, Leases(path / _format.READERS))) as files:
+            view = View(catalog, files, lambda name: None)
+            yield from altered(view, Database(catalog, str(path)), partial(_reading.parts, look=view.rows))
+
+
+def of_catalog(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
+    """What is wrong with the file of a catalog."""
     for (line,) in catalog.execute("PRAGMA quick_check(10)").fetchall():
         if line != "ok":
             yield f"the catalog is damaged: {line}"
@@ -82,13 +100,6 @@ def _found(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     log = path / f"{_format.CATALOG}-wal"
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         yield f"the catalog's log has {log.stat().st_size:,} bytes: a reader holds a snapshot and never ends it"
-    catalog.execute("BEGIN")
-    short = list(_short(path, catalog))
-    yield from short
-    yield from _orphans(path, catalog)
-    yield from _sums(catalog)
-    if not short:
-        yield from _rows(path, catalog)
 
 
 def _short(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
@@ -114,7 +125,8 @@ def _orphans(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     files.close()
 
 
-def _sums(catalog: sqlite3.Connection) -> Iterator[str]:
+def sums(catalog: sqlite3.Connection) -> Iterator[str]:
+    """Whether the digests of a library are those of its media, added up."""
     total = sum(int.from_bytes(digest, "big") for (digest,) in catalog.execute("SELECT digest FROM media"))
     (content,) = catalog.execute("SELECT content FROM library").fetchone()
     newer = sum(
@@ -129,30 +141,30 @@ def _sums(catalog: sqlite3.Connection) -> Iterator[str]:
         yield "the digest of the library is not the sum of its media's: index again into another library"
 
 
-def _rows(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
+def altered(view: View, database: Database, read: Read) -> Iterator[str]:
     """Rows of some media, spread over all, read again and held against the digest of what was committed."""
-    with closing(Files(path, Leases(path / _format.READERS))) as files:
-        snapshot = Snapshot(View(catalog, files, lambda name: None), Database(catalog, str(path)))
+    snapshot = Snapshot(view, database)
+    with database.reading() as catalog:
         numbers = [number for (number,) in catalog.execute("SELECT number FROM media ORDER BY number")]
         chosen = np.unique(np.linspace(0, len(numbers) - 1, _MEDIA_READ).astype(int)) if numbers else ()
         for number in (numbers[at] for at in chosen):
             (media,) = snapshot.media_at(np.array([number]))
-            if not all(_as_committed(snapshot.view, catalog, number, media)):
+            if not all(_as_committed(view, catalog, number, media, read)):
                 yield f"{media.path or media.key}: its rows are not what was committed: delete it and index it again"
 
 
-def _as_committed(view: View, catalog: sqlite3.Connection, number: int, media: Media) -> Iterator[bool]:
-    """Whether the digest of a media from what lies in the columns is the one that is kept, for each recipe that made
+def _as_committed(view: View, catalog: sqlite3.Connection, number: int, media: Media, read: Read) -> Iterator[bool]:
+    """Whether the digest of a media from what is held of it is the one that is kept, for each recipe that made
     something of it."""
-    two, look, lines = view.reembedding, view.rows, _reading.lines(catalog, number)
+    two, lines = view.reembedding, _reading.lines(catalog, number)
     first, count, *held = catalog.execute(
         "SELECT first, segments, recipe, missing, content FROM media WHERE number = ?", (number,)
     ).fetchone()
     segments = view.rows("", "segments")[first : first + count]
     beside = catalog.execute("SELECT recipe, missing, content FROM beside WHERE media = ?", (number,)).fetchone()
-    made = [(held, _reading.parts(catalog, look, number, first, added=False))]
+    made = [(held, read(catalog, number=number, first=first, added=False))]
     if two and beside:
-        made.append((beside, _reading.parts(catalog, look, number, first, _beside.ids(two, Searched.OLD))))
+        made.append((beside, read(catalog, number=number, first=first, without=_beside.ids(two, Searched.OLD))))
     for (recipe, missing, content), parts in made:
         own = replace(media, recipe=recipe, missing=json.loads(missing))
         yield content_digest(own, segments, parts, lines) == bytes(content)

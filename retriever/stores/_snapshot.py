@@ -77,6 +77,7 @@ class View:
         self._masks: OrderedDict[Filter, Mask] = OrderedDict()
         self._dead: dict[str, Mask | None] = {}
         self._displaced: dict[str, _Displaced | None] = {}
+        self._orders: dict[str, Ids] = {}
         self._labels: list[str] = []
         self._guard = Lock()
 
@@ -129,8 +130,14 @@ class View:
                 " WHERE space = ? AND range_lo IS NOT NULL ORDER BY first",
                 (space,),
             ).fetchall()
-            self._displaced[space] = _Displaced.of(found, self.rows(space, "map")) if found else None
+            self._displaced[space] = _Displaced(*np.array(found, np.int64).T) if found else None
         return self._displaced[space]
+
+    def order(self, space: str) -> Ids:
+        """The first-stage rows of a space as their segments rise."""
+        if space not in self._orders:
+            self._orders[space] = np.argsort(self.rows(space, "map"), kind="stable")
+        return self._orders[space]
 
     def labels(self, catalog: sqlite3.Connection) -> list[str]:
         """Label names by number."""
@@ -142,17 +149,11 @@ class View:
 class _Displaced:
     """Media of a space that was given to them out of the order of their numbers."""
 
-    def __init__(self, first: Ids, count: Ids, range_lo: Ids, order: Ids) -> None:
-        self.order = order  # the first-stage rows, as their segments rise
+    def __init__(self, first: Ids, count: Ids, range_lo: Ids) -> None:
         self._first, self._count, self._range_lo = first, count, range_lo
 
-    @classmethod
-    def of(cls, found: Sequence[tuple[int, int, int]], segment: Ids) -> "_Displaced":
-        first, count, range_lo = np.array(found, np.int64).T
-        return cls(first, count, range_lo, np.argsort(segment, kind="stable"))
-
     def ranges(self, numbers: Ids) -> Ids:
-        """The row of the ranges of each of these segments `(S,)`."""
+        """The row of the ranges of each of these segments `(S,)`, if its media has the space."""
         at = np.searchsorted(self._first, numbers, side="right") - 1
         steps = numbers - self._first[at]
         return np.where((at >= 0) & (steps < self._count[at]), self._range_lo[at] + steps, numbers)
@@ -212,7 +213,7 @@ class Snapshot:
 
     def nearest(self, queries: Matrix, space: str, depth: int, where: Filter = EVERYTHING) -> list[Ranking]:
         self._known(space)
-        _at_least_one(depth)
+        at_least_one(depth)
         dimension = self.spaces[space].dimension
         if queries.ndim != 2 or queries.shape[1] != dimension:
             raise SpaceMismatch(f"queries have shape {queries.shape}, {space} holds rows of {dimension} numbers")
@@ -224,10 +225,11 @@ class Snapshot:
         index = self.view.index(space)
         if index is None:
             return _ann.exact(queries, rows, segment, depth, allowed, dead)
-        return index.nearest(queries, rows, segment, depth, allowed, dead, displaced.order if displaced else None)
+        order = self.view.order(space) if displaced else None
+        return index.nearest(queries, rows, segment, depth, allowed, dead, order)
 
     def matching(self, words: WordQuery, modality: Modality, depth: int, where: Filter = EVERYTHING) -> Ranking:
-        _at_least_one(depth)
+        at_least_one(depth)
         allowed = self._allowed(where)
         with self._reading() as catalog:
             return _words.matching(catalog, words, modality, depth, allowed)
@@ -260,13 +262,17 @@ class Snapshot:
 
     def tokens(self, numbers: Ids, space: str) -> RaggedTokens:
         self._known(space)
-        self._table(numbers)
+        media = self._table(numbers)["media"]
         ranges = self.view.rows(space, "ranges")
         with self._reading() as catalog:
             displaced = self.view.displaced(catalog, space)
             names = self.view.labels(catalog)
+            # Beside rows that were given out of order, the row of a media without this space may be another's.
+            able = _having(catalog, space, media) if self.reembedding else None
         place = displaced.ranges(numbers) if displaced else numbers
         has = place < len(ranges)  # the column ends with the last media that has this space
+        if able is not None:
+            has &= able
         lo, hi = np.zeros((2, len(numbers)), np.int64)
         lo[has], hi[has] = ranges[place[has]].T
         offsets = np.concatenate([[0], np.cumsum(hi - lo)])
@@ -277,7 +283,7 @@ class Snapshot:
             offsets,
             np.ascontiguousarray(facts["span"]),
             np.ascontiguousarray(facts["norm"]),
-            _Labels(facts["label"], names),
+            Labels(facts["label"], names),
             np.ascontiguousarray(facts["probability"]),
         )
 
@@ -350,7 +356,7 @@ class Snapshot:
             raise SpaceMismatch(f"this library has no space {space!r}: it has {', '.join(self.spaces) or 'none yet'}")
 
 
-class _Labels(Sequence[tuple[str, ...]]):
+class Labels(Sequence[tuple[str, ...]]):
     """The labels of tokens, looked up when they are looked at: few of those that are gathered ever are."""
 
     def __init__(self, numbers: NDArray[np.int32], names: Sequence[str]) -> None:
@@ -364,15 +370,24 @@ class _Labels(Sequence[tuple[str, ...]]):
     def __getitem__(self, at: int) -> tuple[str, ...]: ...
 
     @overload
-    def __getitem__(self, at: slice) -> "_Labels": ...
+    def __getitem__(self, at: slice) -> "Labels": ...
 
-    def __getitem__(self, at: int | slice) -> "tuple[str, ...] | _Labels":
+    def __getitem__(self, at: int | slice) -> "tuple[str, ...] | Labels":
         if isinstance(at, slice):
-            return _Labels(self._numbers[at], self._names)
+            return Labels(self._numbers[at], self._names)
         return tuple(self._names[number] for number in self._numbers[at].tolist() if number >= 0)
 
 
-def _at_least_one(depth: int) -> None:
+def _having(catalog: sqlite3.Connection, space: str, media: Ids) -> Mask:
+    """Which of these media `(S,)` have a space."""
+    found = catalog.execute(
+        "SELECT media FROM extent WHERE space = ? AND media IN (SELECT value FROM json_each(?))",
+        (space, json.dumps(np.unique(media).tolist())),
+    ).fetchall()
+    return np.isin(media, np.array(found, np.int64).ravel())
+
+
+def at_least_one(depth: int) -> None:
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
 

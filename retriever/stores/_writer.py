@@ -36,6 +36,10 @@ class Writer:
         self.columns = columns
         self.lock = lock
 
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The step by which a commit happens: done as a whole when the block ends, and not begun if it raises."""
+        return self.database.writing()
+
     def add(self, entry: Entry) -> None:
         ready = parcel(entry)
         with translated(self.database.place), self.lock.held(COMMIT):
@@ -47,7 +51,7 @@ class Writer:
     def _amended(self, ready: Parcel) -> bool:
         """Whether the same content was there already, so that only its paths and metadata could be new."""
         media = ready.media
-        with self.database.writing() as catalog:
+        with self._transaction() as catalog:
             row = catalog.execute(
                 "SELECT number FROM media LEFT JOIN beside ON beside.media = media.number"
                 " WHERE key = ? AND (media.content = ? OR beside.content = ?)",
@@ -70,7 +74,7 @@ class Writer:
             reached("store-add-appended")
             tail.settle()
         reached("store-add-synced")
-        with self.database.writing() as catalog:
+        with self._transaction() as catalog:
             for (old,) in catalog.execute("SELECT number FROM media WHERE key = ?", (ready.media.key,)).fetchall():
                 _ledger.bury(catalog, old)
             shipment.register(catalog)
@@ -91,7 +95,7 @@ class Writer:
                 reached("store-extend-appended")
                 tail.settle()
             reached("store-extend-synced")
-            with self.database.writing() as catalog:
+            with self._transaction() as catalog:
                 shipment.register(catalog)
                 _ledger.place(catalog, growth.number, growth.parts, extents, added=True)
                 _beside.put(catalog, growth.number, entry.media.recipe, entry.media.missing, growth.digests)
@@ -113,13 +117,10 @@ class Writer:
         number, first, count = row
         live = _ledger.columns(catalog)
 
-        def look(space: str, role: str) -> Rows:
-            return self.columns.view(live[space, role])
-
-        cut = look("", "segments")[first : first + count]
+        cut = self.columns.view(live["", "segments"])[first : first + count]
         if any(not np.array_equal(cut[name], ready.segments[name]) for name in ("start", "end", "still")):
             return None
-        there = _reading.parts(catalog, look, number, first)
+        there = self._held(catalog, number, first)
         new = tuple(part for part in ready.spaces if part.space.id not in {held.space.id for held in there})
         seen = [part for part in there if part.space.id not in _beside.ids(two, Searched.OLD)]
         together = sorted((*seen, *new), key=lambda part: part.space.id)
@@ -130,16 +131,21 @@ class Writer:
         whole = media_digest(content, _ledger.paths_of(catalog, number), _ledger.metadata_of(held))
         return _Growth(number, first, new, (content, whole))
 
+    def _held(self, catalog: sqlite3.Connection, number: int, first: int) -> list[Packed]:
+        """What a media, whose segments begin at `first`, has in each of its spaces."""
+        live = _ledger.columns(catalog)
+        return _reading.parts(catalog, lambda space, role: self.columns.view(live[space, role]), number, first)
+
     def begin(self, old: Side, new: Side) -> None:
         with translated(self.database.place), self.lock.held(COMMIT):
-            with self.database.writing() as catalog:
+            with self._transaction() as catalog:
                 _beside.begin(catalog, old, new)
                 reached("store-begin-written")
             reached("store-begin-committed")
 
     def choose(self, searched: Searched) -> None:
         with translated(self.database.place), self.lock.held(COMMIT):
-            with self.database.writing() as catalog:
+            with self._transaction() as catalog:
                 _beside.choose(catalog, searched)
                 reached("store-choose-written")
             reached("store-choose-committed")
@@ -147,7 +153,7 @@ class Writer:
     def delete(self, keys: Sequence[str]) -> int:
         with translated(self.database.place), self.lock.held(COMMIT):
             reached("store-delete-locked")
-            with self.database.writing() as catalog:
+            with self._transaction() as catalog:
                 wanted = json.dumps(list(keys))
                 found = catalog.execute(
                     "SELECT number FROM media WHERE key IN (SELECT value FROM json_each(?))", (wanted,)
@@ -178,7 +184,7 @@ class Writer:
     @contextmanager
     def _amending(self, keys: Sequence[str]) -> Iterator[tuple[sqlite3.Connection, list[int]]]:
         with translated(self.database.place), self.lock.held(COMMIT):
-            with self.database.writing() as catalog:
+            with self._transaction() as catalog:
                 numbers = [_ledger.number_of(catalog, key) for key in keys]
                 yield catalog, numbers
                 for number in numbers:

@@ -9,25 +9,19 @@ staging/JOB/                           checkpoints of media that are being index
 lock, readers/EPOCH                    locks of the operating system
 """
 
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock
-from time import sleep
 
-from retriever import ports
 from retriever.crashpoints import reached
 from retriever.errors import StoreUnavailable
-from retriever.stores import _ann, _compaction, _filters, _format, _health, _ledger
-from retriever.stores._catalog import Catalog
-from retriever.stores._database import Database, opened, translated
+from retriever.stores import _ann, _compaction, _format, _health, _ledger, _versions
+from retriever.stores._database import translated
 from retriever.stores._files import INDEX_FOLDER, Files, index_name
-from retriever.stores._lock import COMMIT, CommitLock, Leases
+from retriever.stores._folder import FolderStore
+from retriever.stores._lock import COMMIT, Leases
 from retriever.stores._rows import Column
-from retriever.stores._snapshot import Snapshot, View
-from retriever.stores._writer import Writer
+from retriever.stores._snapshot import View
 from retriever.types import Searched
 
 upgrade = _format.upgrade
@@ -50,72 +44,31 @@ def build(path: Path, *, create: bool = True) -> "LocalStore":
     return LocalStore(path)
 
 
-class LocalStore(Writer):
+class LocalStore(FolderStore):
     """The `Store` port over a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._leases = Leases(folder / _format.READERS)
-        self._files = Files(folder, self._leases)
-        super().__init__(Database(self._connected(), str(folder)), self._files, CommitLock(folder / _format.LOCK))
-        self.catalog: ports.Catalog = Catalog(self.database, folder / _format.STAGING)
-        self._idle: list[Database] = []  # connections that no snapshot holds
-        self._view: View | None = None  # of the newest commit that was looked at
+        leases = Leases(folder / _format.READERS)
+        self._files = Files(folder, leases)
+        super().__init__(folder, self._files, leases)
         self._indexes: dict[str, _ann.Index] = {}
-        self._guard = Lock()
-
-    def _connected(self) -> sqlite3.Connection:
-        with translated(str(self._folder)):
-            connection = opened(self._folder / _format.CATALOG)
-            _format.check(connection, self._folder)
-            _filters.teach(connection)
-        return connection
 
     # ----------------------------------------------------------------------------------------------------- reading
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        try:
-            database = self._idle.pop()
-        except IndexError:
-            database = Database(self._connected(), str(self._folder))
-        with database.reading() as catalog:
-            lease = self._begin(catalog)
-        try:
-            with database.reading() as catalog:
-                snapshot = Snapshot(self._view_of(catalog), database)
-            try:
-                yield snapshot
-            finally:
-                snapshot.end()
-        finally:
-            os.close(lease)
-            with database.reading() as catalog:
-                catalog.execute("ROLLBACK")
-            self._idle.append(database)
+    def _connected(self) -> sqlite3.Connection:
+        connection = super()._connected()
+        if _versions.is_here(connection):
+            connection.close()
+            raise StoreUnavailable(
+                f"{self._folder} is the catalog of a library in Qdrant: name that with --library http(s)://HOST:6333/NAME"
+            )
+        return connection
 
-    def _begin(self, catalog: sqlite3.Connection) -> int:
-        """A transaction that sees the newest commit, and the lease of its epoch."""
-        while True:
-            (epoch,) = catalog.execute("SELECT epoch FROM library").fetchone()
-            lease = self._leases.take(epoch)
-            if lease is None:  # somebody compacted just now
-                sleep(0.001)
-                continue
-            catalog.execute("BEGIN")
-            if catalog.execute("SELECT epoch FROM library").fetchone() == (epoch,):
-                return lease
-            catalog.execute("ROLLBACK")
-            os.close(lease)
-
-    def _view_of(self, catalog: sqlite3.Connection) -> View:
-        at = catalog.execute("SELECT epoch, commits FROM library").fetchone()
-        with self._guard:
-            if self._view is None or self._view.at != at:
-                self._view = View(catalog, self.columns, self._index)
-                named = {name for name, _ in self._view.indexes.values()}
-                self._indexes = {name: index for name, index in self._indexes.items() if name in named}
-            return self._view
+    def _viewed(self, catalog: sqlite3.Connection) -> View:
+        view = View(catalog, self.columns, self._index)
+        named = {name for name, _ in view.indexes.values()}
+        self._indexes = {name: index for name, index in self._indexes.items() if name in named}
+        return view
 
     def _index(self, name: str) -> _ann.Index | None:
         """An index that the catalog names; None where it was deleted, cannot be read, or faiss is missing: every row
@@ -169,7 +122,5 @@ class LocalStore(Writer):
             _compaction.sweep(self.database, self.columns)
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
         self._files.close()
-        self.database.close()
+        super().close()

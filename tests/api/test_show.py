@@ -40,6 +40,19 @@ def test_a_picture_has_no_times(found):
     assert "0:0" not in shown
 
 
+def test_copies_are_named_by_path_and_time_and_the_rest_is_counted(found):
+    refs = ("beef@2.00-6.00", "f00d@12.00-16.00", "dead@1.00-2.00", "c0de@0.00-1.00", "ace@0.00-1.00")
+    again = replace(found, copies=refs)
+    shown = list(show.answer(Answer("q", (again,)), {}, PLAIN, {"beef": "/else/a\x1b.mp4", "f00d": "/else/b.mp4"}))
+    where = "/else/a�.mp4 0:02.0-0:06.0, /else/b.mp4 0:12.0-0:16.0, dead 0:01.0-0:02.0, 2 more"
+    assert shown[-1] == f"    also in: {where}"
+    still = replace(again, media=replace(found.media, kind=MediaKind.IMAGE), copies=refs[:1])
+    assert list(show.answer(Answer("q", (still,)), {}, PLAIN))[-1] == "    also in: beef"
+    assert list(show.closing(Answer("q", (again, still), false_alarms=0), 0.9)) == [
+        "6 more are copies of what is shown (--copies show shows all)"
+    ]
+
+
 def test_a_line_is_quoted_with_its_words_marked(found):
     lines = [
         Line(TimeSpan(3.2, 3.8), "Never do it for \x1bfree, said Freeman.", Modality.SPEECH, 1.0),

@@ -1,19 +1,25 @@
 """What every store promises, run over all that are found."""
 
+import os
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import libraries
 import numpy as np
 import pytest
+from engines import Engine
 from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, entry, more, only
+from qdrants import Server, serving
 
 from retriever import processes
 from retriever.errors import NoSuchMedia, SpaceMismatch, WrongRecipe
 from retriever.ports import Snapshot, Store
 from retriever.registry import Registry
+from retriever.stores import qdrant
 from retriever.types import (
     EVERYTHING,
     Entry,
@@ -37,23 +43,55 @@ STORES = Registry("retriever.stores")
 FOX = WordQuery(("fox",))
 
 
-@pytest.fixture(params=STORES.names())
+SERVER = os.environ.get("REELSEEK_QDRANT_URL", "")
+"""Of a real Qdrant that these tests may write to, below names of their own."""
+OVER_HTTP, ON_A_SERVER = "qdrant over http", "qdrant on a server"
+
+
+@pytest.fixture(params=[*STORES.names(), OVER_HTTP, *([ON_A_SERVER] if SERVER else [])])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@contextmanager
+def opened(name: str, folder: Path) -> Iterator[Store]:
+    """An empty library.  One in Qdrant is in the client's own engine, or in that of a server, over HTTP."""
+    if name == OVER_HTTP:
+        with (
+            closing(Engine()) as engine,
+            serving(server=Server(engine)) as server,
+            closing(qdrant.build(f"{server.url}/clips", catalog=folder)) as made,
+        ):
+            yield made
+    elif name == ON_A_SERVER:
+        with closing(qdrant.build(f"{SERVER.rstrip('/')}/tests-{uuid4().hex}", catalog=folder)) as made:
+            try:
+                yield made
+            finally:
+                made.points.clear()
+    else:
+        with closing(STORES.load(name).build(":memory:" if name == "qdrant" else folder)) as made:
+            yield made
+
+
+@pytest.mark.skipif(not SERVER, reason="no Qdrant server: set REELSEEK_QDRANT_URL to the address of one")
+def test_all_of_this_holds_on_a_real_server() -> None:
+    version = qdrant.Points.at(
+        qdrant.Address.parse(f"{SERVER}/tests"), os.environ.get(qdrant.API_KEY), qdrant.Options()
+    )
+    assert version.version()
+
+
 @pytest.fixture
 def store(name: str, tmp_path: Path) -> Iterator[Store]:
-    made: Store = STORES.load(name).build(tmp_path / "library")
-    yield made
-    made.close()
+    with opened(name, tmp_path / "library") as made:
+        yield made
 
 
 @pytest.fixture
 def other(name: str, tmp_path: Path) -> Iterator[Store]:
-    made: Store = STORES.load(name).build(tmp_path / "other")
-    yield made
-    made.close()
+    with opened(name, tmp_path / "other") as made:
+        yield made
 
 
 def held(store: Store) -> dict[str, object]:
@@ -496,6 +534,18 @@ def test_what_was_chosen_is_searched(store: Store) -> None:
     store.choose(Searched.OLD)
     assert held(store) == before
     assert store.catalog.recipe() == (OLD.digest, OLD.recipe)
+
+
+def test_a_media_that_lacks_a_space_shows_no_tokens_of_others(store: Store) -> None:
+    for each in reversed(begun(store, *"ab")):  # the rows of the second come first
+        store.extend(extended(each))
+    store.add(entry("c"))
+    store.choose(Searched.BOTH)
+    for _ in range(2):
+        with store.snapshot() as snapshot:
+            assert len(snapshot.tokens(snapshot.numbers(only("c")), SEEN_AGAIN.id).rows) == 0
+            assert len(snapshot.tokens(snapshot.numbers(only("b")), SEEN_AGAIN.id).rows) > 0
+        store.delete(["a"])  # and with it all that lies out of order
 
 
 def answered(snapshot: Snapshot, ranking: Ranking) -> list[tuple[float, str, float]]:

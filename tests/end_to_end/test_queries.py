@@ -9,6 +9,7 @@ import clips
 import pytest
 from documents import printed_by
 
+from api import Library, schemas
 from api.main import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "queries.md"
@@ -59,6 +60,17 @@ def test_every_example_of_the_page_is_read(kept, capsys, example):
     assert main(shlex.split(example)) in (0, 3)
     captured = capsys.readouterr()
     assert "--explain" not in example or "understood as: " in captured.err
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_python_answers_every_example_as_the_command_line_does(kept, capsys, example):
+    _, query, *_ = shlex.split(example)
+    capsys.readouterr()
+    assert main(["search", query, "--min-confidence", "0", "--json"]) in (0, 3)
+    document = json.loads(capsys.readouterr().out)
+    with Library.open("lib") as library:
+        answer = library.search(query, min_confidence=0)
+    assert json.loads(json.dumps(schemas.search(answer, "moment"))) == document
 
 
 def test_the_order_of_steps_counts(films, capsys):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, entry, more
 
 from retriever.ports import Store
-from retriever.stores import local, memory
+from retriever.stores import local, memory, qdrant
 from retriever.types import Entry, Metadata, Searched
 
 SPACES = {"both": (SEEN, HEARD), "seen": (SEEN,), "heard": (HEARD,), "none": ()}
@@ -121,3 +121,9 @@ def test_history_leaves_no_trace_on_disk(happened: list[Any]) -> None:
     with TemporaryDirectory() as place:
         check(local.build(Path(place) / "library"), happened)
         assert local.problems(Path(place) / "library") == []
+
+
+@given(changes)
+@settings(max_examples=8, deadline=None)
+def test_history_leaves_no_trace_in_qdrant(happened: list[Any]) -> None:
+    check(qdrant.build(), happened)

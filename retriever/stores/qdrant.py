@@ -1,0 +1,307 @@
+"""A library whose vectors lie in Qdrant, for corpora that outgrow one machine.
+
+The catalog, a folder of the one machine that writes, is the truth about what exists: media, lines, words, leases,
+quarantine, recipes, staging.  Qdrant holds points, and is asked for nothing but them.  A commit brings points that no
+version has yet, marks those that go as dying with the next version, and then raises the version in the catalog's own
+transaction: before it nobody sees any of that, after it everybody sees all of it.  A writer that dies in between
+leaves the file `unsettled`; the next one takes back what it had begun.
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
+
+from retriever.crashpoints import reached
+from retriever.errors import BadSettings, StoreError, StoreUnavailable
+from retriever.stores import _beside, _format, _health, _ledger, _versions
+from retriever.stores._address import MEMORY, OPTIONS, Address, Options
+from retriever.stores._database import Database, translated
+from retriever.stores._entries import Packed
+from retriever.stores._files import Files
+from retriever.stores._folder import FolderStore
+from retriever.stores._lock import COMMIT, COMPACTION, CommitLock, Leases, Work
+from retriever.stores._points import Point, Points
+from retriever.stores._remote import RemoteColumns, RemoteSnapshot, RemoteView, held_parts
+from retriever.stores._snapshot import Snapshot, View
+from retriever.types import Reembedding, Searched
+
+UNSETTLED = "unsettled"
+LEAST_RELEASE = (1, 10)
+"""Of Qdrant: the first with several vectors a point."""
+
+
+def build(place: Path | str = MEMORY, *, create: bool = True, catalog: Path | None = None) -> "QdrantStore":
+    """Open the library at `place`, `http(s)://HOST:6333/NAME`; where there is none, make one, or with `create=False`
+    refuse.  `catalog` is the folder of its catalog, if it is not the usual one.  `:memory:` is a new one in the
+    client's own engine, gone when it is closed.
+
+    Raises:
+        StoreUnavailable: no server, no library, another catalog's library, or no place for the catalog.
+        BadSettings: the options in the catalog's folder are wrong.
+        WrongFormat: the catalog was written by another format version.
+    """
+    if os.fspath(place) == MEMORY:
+        folder = Path(mkdtemp(prefix="reelseek-"))
+        return QdrantStore(_opened(folder, Points.in_memory(), create=True), folder, passing=True)
+    address = Address.parse(place)
+    folder = home(place, catalog)
+    _health.refuse_network(folder)
+    points = Points.at(address, address.key(os.environ), Options.read(folder / OPTIONS))
+    try:
+        return QdrantStore(_opened(folder, points, create), folder)
+    except BaseException:
+        points.close()
+        raise
+
+
+def home(place: Path | str, catalog: Path | None = None) -> Path:
+    """The folder of the catalog of the library at `place`."""
+    return (catalog or Address.parse(place).catalog).absolute()
+
+
+def upgrade(place: Path | str, catalog: Path | None = None) -> int:
+    """Bring the catalog to the current format, as `_format.upgrade` has it; points have none."""
+    return _format.upgrade(home(place, catalog))
+
+
+def problems(place: Path | str, catalog: Path | None = None) -> list[str]:
+    """What is wrong with the library at `place`, a line each; nothing: it is whole."""
+    try:
+        with closing(build(place, create=False, catalog=catalog)) as store:
+            return list(store.problems())
+    except (StoreError, BadSettings) as error:
+        return str(error).splitlines()
+
+
+def _opened(folder: Path, points: Points, create: bool) -> Points:
+    """The points, when it is sure that they and the catalog belong together; both are made where neither is there."""
+    owner = points.owner()
+    if not _format.exists(folder):
+        if owner is not None:
+            raise StoreUnavailable(
+                f"{points.place} has its catalog elsewhere, not in {folder}: name its folder with --store-catalog, or "
+                "another NAME"
+            )
+        if not create:
+            raise StoreUnavailable(
+                f"there is no library at {points.place}: reelseek index FILES --library {points.place} makes one"
+            )
+        _format.create(folder)
+    mark, used = _versions.lay_out(folder)
+    if owner is None:
+        if used:
+            raise StoreUnavailable(
+                f"nothing is left at {points.place} of what the catalog in {folder} describes: restore it in Qdrant, "
+                "or index into another NAME"
+            )
+        points.own(mark)
+    elif owner != mark:
+        raise StoreUnavailable(
+            f"{points.place} belongs to another catalog than the one in {folder}: name its folder with "
+            "--store-catalog, or another NAME"
+        )
+    return points
+
+
+class _MendingLock:
+    """The lock of the catalog; whoever takes it first takes back what a writer before it did not bring to an end."""
+
+    def __init__(self, folder: Path, mend: Callable[[], None]) -> None:
+        self._lock = CommitLock(folder / _format.LOCK)
+        self._mend = mend
+
+    @contextmanager
+    def held(self, work: Work) -> Iterator[None]:
+        with self._lock.held(work):
+            self._mend()
+            yield
+
+
+class QdrantStore(FolderStore):
+    """The `Store` port over a catalog in a folder and points in Qdrant."""
+
+    def __init__(self, points: Points, folder: Path, passing: bool = False) -> None:
+        self.points = points
+        self.folder = folder  # of the catalog
+        self._unsettled = folder / UNSETTLED
+        self._end = finalize(self, shutil.rmtree, folder, ignore_errors=True) if passing else None
+        leases = Leases(folder / _format.READERS)
+        self._files = Files(folder, leases)
+        self._remote = RemoteColumns(self._files, self._send)
+        super().__init__(folder, self._remote, leases, _MendingLock(folder, self._mend))
+        with self.database.reading() as catalog:
+            _versions.watch(catalog)
+
+    # ----------------------------------------------------------------------------------------------------- reading
+
+    def _viewed(self, catalog: sqlite3.Connection) -> RemoteView:
+        return RemoteView(catalog, self._remote, self.points, _versions.version(catalog))
+
+    def _shown(self, view: View, database: Database) -> Snapshot:
+        return RemoteSnapshot(view, database)
+
+    def _held(self, catalog: sqlite3.Connection, number: int, first: int) -> list[Packed]:
+        return held_parts(catalog, self.points, number, first)
+
+    # --------------------------------------------------------------------------------------------------- one commit
+
+    def _send(self, space: str, dimension: int, points: list[Point]) -> None:
+        """Bring points of the next version; nobody sees them before it has come."""
+        self._begin_change()
+        with self.database.reading() as catalog:
+            version = _versions.version(catalog)
+        self.points.ensure(space, dimension)
+        self.points.put(space, points, version + 1)
+        reached("qdrant-sent")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self.database.writing() as catalog:
+            _versions.taken(catalog)
+            yield catalog
+            if dead := _versions.taken(catalog):
+                self._kill(catalog, dict.fromkeys(_versions.spaces(catalog), dead))
+            if self._unsettled.exists():
+                _versions.rise(catalog)
+        self._settled()
+
+    def _kill(self, catalog: sqlite3.Connection, dead: dict[str, list[int]]) -> None:
+        """What these media have in these spaces dies with the next version."""
+        self._begin_change()
+        version = _versions.version(catalog)
+        for space, media in dead.items():
+            self.points.kill(space, media, version + 1)
+        reached("qdrant-marked")
+
+    def _begin_change(self) -> None:
+        """From now on a writer that dies leaves something to take back."""
+        if not self._unsettled.exists():
+            with translated(str(self.folder)):
+                self._unsettled.touch()
+                _format.sync(self.folder)
+
+    def _settled(self) -> None:
+        self._unsettled.unlink(missing_ok=True)  # if it comes back with the power, taking back finds nothing to do
+
+    def _mend(self) -> None:
+        """Take back what a writer had begun; whoever calls holds the lock."""
+        if not self._unsettled.exists():
+            return
+        with self.database.reading() as catalog:
+            version, known, waiting = _versions.version(catalog), _versions.spaces(catalog), _versions.graves(catalog)
+        for space in sorted(self.points.spaces()):
+            if space in known or waiting:
+                self.points.mend(space, version)
+            else:
+                self.points.drop(space)
+        self._settled()
+
+    # ---------------------------------------------------------------------------------------------------- long work
+
+    def compact(self) -> None:
+        self._compacted()
+
+    def drop(self, searched: Searched) -> None:
+        self._compacted(searched)
+
+    def _compacted(self, gone: Searched | None = None) -> None:
+        with translated(self.database.place), self.lock.held(COMPACTION):
+            reached("store-compact-locked")
+            with self.database.reading() as catalog:
+                two = _beside.leaving(catalog, gone) if gone else None
+                (dead,) = catalog.execute("SELECT count(*) FROM tombstone").fetchone()
+            if dead or two:
+                self._retire(two, gone)
+                reached("store-compact-committed")
+            self._sweep()
+            reached("store-compact-swept")
+
+    def _retire(self, two: Reembedding | None, gone: Searched | None) -> None:
+        with self.database.writing() as catalog:
+            if two and gone:
+                self._kill(catalog, _leaving(catalog, _beside.ids(two, gone), gone))
+                _beside.leave(catalog, two, gone)
+                _versions.rise(catalog)
+            _versions.bury(catalog)
+            reached("store-compact-written")
+        self._settled()
+
+    def _sweep(self) -> None:
+        """Remove what is dead and looked at by nobody; whoever calls holds the lock."""
+        with self.database.reading() as catalog:
+            live = dict(catalog.execute("SELECT name, rows FROM file").fetchall())
+            epoch, waiting, known = _ledger.state(catalog).epoch, _versions.graves(catalog), _versions.spaces(catalog)
+        self._remote.sweep(live, epoch)
+        oldest = min((read for read in self._leases.epochs() if read < epoch), default=epoch)
+        free = [(buried, version) for buried, version in waiting if buried < oldest]
+        if not free:
+            return
+        for space in sorted(self.points.spaces()):
+            if space in known or len(free) < len(waiting):
+                self.points.purge(space, free[-1][1])
+            else:
+                self.points.drop(space)
+        with self.database.writing() as catalog:
+            for buried, _ in free:
+                _versions.close(catalog, buried)
+
+    def refresh(self) -> None:
+        """Remove dead points whose last reader has ended; Qdrant builds its indexes itself."""
+        with self.database.reading() as catalog:
+            waiting = _versions.graves(catalog)
+        if waiting:
+            with translated(self.database.place), self.lock.held(COMMIT):
+                self._sweep()
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the catalog, or with the points that it tells of."""
+        release = self.points.version()
+        if release != MEMORY and _numbers(release) < LEAST_RELEASE:
+            least = ".".join(map(str, LEAST_RELEASE))
+            yield f"{self.points.place} runs Qdrant {release}, {least} is the oldest that will do: upgrade it"
+        with self.database.reading() as catalog:
+            yield from _health.of_catalog(self.folder, catalog)
+            catalog.execute("BEGIN")
+            yield from _health.sums(catalog)
+            yield from self._amiss(self._viewed(catalog))
+            catalog.execute("ROLLBACK")
+
+    def _amiss(self, view: RemoteView) -> Iterator[str]:
+        """What is wrong with the points of a view."""
+        there = self.points.spaces()
+        lost = sorted(view.held.keys() - there)
+        for space in lost:
+            yield f"{self.points.place} has no collection of {space}: restore it in Qdrant, or index again"
+        for space in sorted(view.held.keys() & there):
+            if self.points.state(space) == "red":
+                yield f"{self.points.place}: the collection of {space} is red: see the log of Qdrant"
+        if not lost:
+            yield from _health.altered(view, self.database, partial(held_parts, points=self.points))
+
+    def close(self) -> None:
+        self._files.close()
+        super().close()
+        self.points.close()
+        if self._end:
+            self._end()
+
+
+def _leaving(catalog: sqlite3.Connection, spaces: frozenset[str], gone: Searched) -> dict[str, list[int]]:
+    """Which media lose what, by space, when one recipe of two goes."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for space, media, added in catalog.execute("SELECT space, media, added FROM extent ORDER BY media").fetchall():
+        if space in spaces or (added and gone is Searched.NEW):
+            found[space].append(media)
+    return found
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
