@@ -99,7 +99,8 @@ class Library:
         looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter), os.fspath(moment_head))
         place, catalog = os.fspath(path), os.fspath(store_catalog)
         built = parts.store(store, place, create=create, catalog=catalog)
-        return cls(parts.home(store, place, catalog), built, looking, models, place)
+        folder = getattr(built, "folder", Path(place))  # of the catalog, where the library itself is elsewhere
+        return cls(folder, built, looking, models, place)
 
     def index(
         self,

@@ -10,7 +10,9 @@ Qdrant 1.18; dropping it gives the room back at once.
 """
 
 import math
+import os
 import random
+import ssl
 import time
 import warnings
 from base64 import b64decode, b64encode
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeVar
 
+import certifi
 import httpx
 import numpy as np
 from pydantic import ValidationError
@@ -96,7 +99,8 @@ class Points:
                 api_key=key,
                 timeout=options.timeout_s,
                 check_compatibility=False,  # it would ask in a thread of its own and warn; `doctor` looks
-                trust_env=False,
+                trust_env=False,  # neither proxies nor passwords of the environment
+                verify=ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()),
             )
         return cls(client, address.name, str(address), options)
 
@@ -211,7 +215,7 @@ class Points:
         Raises:
             ValueError: one is too large for a request.
         """
-        for batch in _batches(points):
+        for batch in batches(points):
             made = [_struct(point, born) for point in batch]
             self._ask(lambda made=made: self._client.upsert(self._of(space), made, wait=True, ordering=_STRONG))  # type: ignore[misc]
 
@@ -386,9 +390,10 @@ class Points:
                 f"{self.place} does not answer as Qdrant does: name a Qdrant server, version 1.10 or newer"
             ) from error
         if isinstance(source, httpx.ConnectError) and not patient:
-            raise StoreUnavailable(
-                f"{self.place} cannot be reached ({source}): look whether Qdrant runs there"
-            ) from error
+            way = "look whether Qdrant runs there"
+            if "CERTIFICATE_VERIFY_FAILED" in str(source):
+                way = "name the file of its authority in SSL_CERT_FILE"
+            raise StoreUnavailable(f"{self.place} cannot be reached ({source}): {way}") from error
         if isinstance(source, httpx.TransportError):
             return f"{type(source).__name__} {source}".strip(), 0.0
         raise StoreUnavailable(
@@ -453,12 +458,17 @@ def _struct(point: Point, born: int) -> models.PointStruct:
     )
 
 
-def _batches(points: Iterable[Point]) -> Iterator[list[Point]]:
+def weight(point: Point) -> int:
+    """About how many bytes of JSON a point is."""
+    return 12 * point.rows.size + 4 * (point.tokens.nbytes + point.facts.nbytes) // 3 + 200
+
+
+def batches(points: Iterable[Point]) -> Iterator[list[Point]]:
     """Points in requests of a size that a server takes."""
     batch: list[Point] = []
     held = 0
     for point in points:
-        size = 12 * point.rows.size + 4 * (point.tokens.nbytes + point.facts.nbytes) // 3
+        size = weight(point)
         if size > LARGEST_POINT:
             raise ValueError(
                 f"segment {point.segment} has {len(point.tokens)} tokens, {size:,} bytes, which no request to Qdrant "

@@ -45,9 +45,8 @@ class _RemoteTail:
     send: Callable[[str, int, list[Point]], None]  # space, dimension, its points
     media_of: Callable[[int], int]  # of a segment that is there already
     ends: dict[str, int] = field(default_factory=dict)  # name → rows
-    gathered: dict[str, dict[str, tuple[Rows, int]]] = field(
-        default_factory=dict
-    )  # space → role → rows, where they begin
+    # space → role → rows, and where they begin
+    gathered: dict[str, dict[str, tuple[Rows, int]]] = field(default_factory=dict)
     dimensions: dict[str, int] = field(default_factory=dict)
     first: int = 0
     media: int | None = None
@@ -107,27 +106,21 @@ class _RemoteTail:
 class RemoteColumns:
     """The `Columns` of such a library: the segment table is a file, what else is appended is sent."""
 
-    def __init__(self, files: Files, send: Callable[[str, int, list[Point]], None]) -> None:
+    def __init__(
+        self, files: Files, send: Callable[[str, int, list[Point]], None], media_of: Callable[[int], int]
+    ) -> None:
         self._files = files
         self._send = send
+        self._media_of = media_of
 
     @contextmanager
     def appending(self) -> Iterator[Tail]:
         with self._files.appending() as inner:
             yield _RemoteTail(inner, self._send, self._media_of)
 
-    def _media_of(self, segment: int) -> int:
-        table = self.table
-        assert table is not None  # a media that is extended has segments
-        return int(self._files.view(table)["media"][segment])
-
-    table: Column | None = None
-    """The segment table as a writer last saw it."""
-
     def view(self, column: Column) -> Rows:
         if column.role != "segments":
             raise ValueError(f"the {column.role} of {column.space} lie in Qdrant: they are fetched, not mapped")
-        self.table = column
         return self._files.view(column)
 
     def sweep(self, live: Mapping[str, int], epoch: int) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from retriever.errors import StoreUnavailable
 from retriever.stores import _format
-from retriever.stores._database import connected, translated
+from retriever.stores._database import connected, opened, translated
 from retriever.stores._lock import COMMIT, CommitLock
 
 _TABLES = (
@@ -26,14 +26,16 @@ def lay_out(folder: Path) -> tuple[str, bool]:
     Raises:
         StoreUnavailable: the folder is a library of its own.
     """
+    with translated(str(folder)), closing(opened(folder / _format.CATALOG)) as catalog:
+        if is_here(catalog):  # also where nothing may be written
+            return _told(catalog)
     with (
         translated(str(folder)),
         CommitLock(folder / _format.LOCK).held(COMMIT),
         closing(connected(folder / _format.CATALOG)) as catalog,
     ):
-        used = catalog.execute("SELECT media_given FROM library").fetchone() != (0,)
         if not is_here(catalog):
-            if used:
+            if catalog.execute("SELECT media_given FROM library").fetchone() != (0,):
                 raise StoreUnavailable(
                     f"{folder} is a library of its own and no catalog of one in Qdrant: name another --store-catalog"
                 )
@@ -42,7 +44,12 @@ def lay_out(folder: Path) -> tuple[str, bool]:
                 catalog.execute(f"CREATE TABLE {table}")
             catalog.execute("INSERT INTO qdrant (one, mark, version) VALUES (1, ?, 0)", (uuid4().hex,))
             catalog.execute("COMMIT")
-        return str(catalog.execute("SELECT mark FROM qdrant").fetchone()[0]), used
+        return _told(catalog)
+
+
+def _told(catalog: sqlite3.Connection) -> tuple[str, bool]:
+    mark, given = catalog.execute("SELECT mark, media_given FROM qdrant, library").fetchone()
+    return str(mark), given > 0
 
 
 def is_here(catalog: sqlite3.Connection) -> bool:

@@ -20,7 +20,7 @@ from tempfile import mkdtemp
 from weakref import finalize
 
 from retriever.crashpoints import reached
-from retriever.errors import BadSettings, StoreError, StoreUnavailable
+from retriever.errors import BadSettings, StoreError, StoreUnavailable, WrongFormat
 from retriever.stores import _beside, _format, _health, _ledger, _versions
 from retriever.stores._address import MEMORY, OPTIONS, Address, Options
 from retriever.stores._database import Database, translated
@@ -57,6 +57,9 @@ def build(place: Path | str = MEMORY, *, create: bool = True, catalog: Path | No
     points = Points.at(address, address.key(os.environ), Options.read(folder / OPTIONS))
     try:
         return QdrantStore(_opened(folder, points, create), folder)
+    except WrongFormat as error:  # which takes the folder for the library
+        points.close()
+        raise WrongFormat(str(error).replace(f"--library {folder}", f"--library {address}")) from error
     except BaseException:
         points.close()
         raise
@@ -91,9 +94,7 @@ def _opened(folder: Path, points: Points, create: bool) -> Points:
                 "another NAME"
             )
         if not create:
-            raise StoreUnavailable(
-                f"there is no library at {points.place}: reelseek index FILES --library {points.place} makes one"
-            )
+            raise StoreUnavailable(_nothing(points.place))
         _format.create(folder)
     mark, used = _versions.lay_out(folder)
     if owner is None:
@@ -102,6 +103,8 @@ def _opened(folder: Path, points: Points, create: bool) -> Points:
                 f"nothing is left at {points.place} of what the catalog in {folder} describes: restore it in Qdrant, "
                 "or index into another NAME"
             )
+        if not create:
+            raise StoreUnavailable(_nothing(points.place))
         points.own(mark)
     elif owner != mark:
         raise StoreUnavailable(
@@ -109,6 +112,10 @@ def _opened(folder: Path, points: Points, create: bool) -> Points:
             "--store-catalog, or another NAME"
         )
     return points
+
+
+def _nothing(place: str) -> str:
+    return f"there is no library at {place}: reelseek index FILES --library {place} makes one"
 
 
 class _MendingLock:
@@ -135,7 +142,7 @@ class QdrantStore(FolderStore):
         self._end = finalize(self, shutil.rmtree, folder, ignore_errors=True) if passing else None
         leases = Leases(folder / _format.READERS)
         self._files = Files(folder, leases)
-        self._remote = RemoteColumns(self._files, self._send)
+        self._remote = RemoteColumns(self._files, self._send, self._media_of)
         super().__init__(folder, self._remote, leases, _MendingLock(folder, self._mend))
         with self.database.reading() as catalog:
             _versions.watch(catalog)
@@ -161,6 +168,12 @@ class QdrantStore(FolderStore):
         self.points.ensure(space, dimension)
         self.points.put(space, points, version + 1)
         reached("qdrant-sent")
+
+    def _media_of(self, segment: int) -> int:
+        """The number of the media of a segment that is there."""
+        with self.database.reading() as catalog:
+            table = _ledger.columns(catalog)["", "segments"]
+        return int(self._files.view(table)["media"][segment])
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

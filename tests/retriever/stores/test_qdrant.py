@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import scribe
 from engines import Engine
+from hypothesis import given
+from hypothesis import strategies as st
 from libraries import HEARD, SEEN, contents, directions, entry, more, only
 from qdrant_client import QdrantClient
 from qdrant_client.local.local_collection import LocalCollection
@@ -21,10 +24,10 @@ from qdrants import Fault, Server, serving
 from zoo import ZOO, Words, media
 
 from retriever import calibrating, calibration
-from retriever.errors import BadSettings, DiskFull, SpaceMismatch, StoreError, StoreUnavailable
+from retriever.errors import BadSettings, DiskFull, SpaceMismatch, StoreError, StoreUnavailable, WrongFormat
 from retriever.ports import Store
 from retriever.search import Searcher
-from retriever.stores import _points, _remote, local, memory, qdrant
+from retriever.stores import _format, _points, _remote, local, memory, qdrant
 from retriever.stores._address import API_KEY, OPTIONS, Address, Options
 from retriever.stores._points import FOREVER, Point, Points, among
 from retriever.stores._rows import FACTS
@@ -334,6 +337,38 @@ def test_the_engine_of_a_server_finds_the_best_row(options: Options, error: floa
         assert points.count("s", 2) == int((media % 3 > 0).sum())
 
 
+def points_of(sizes: list[int]) -> list[Point]:
+    """A point for each of these numbers of tokens."""
+    row = np.zeros((1, 4), np.float16)
+    return [
+        Point(at, at, 1, row, np.repeat(row, size, axis=0), np.zeros(size, FACTS), (0, size))
+        for at, size in enumerate(sizes)
+    ]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40))
+def test_points_travel_in_requests_of_some_size_and_in_order(sizes: list[int]) -> None:
+    given_points = points_of(sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_points, "REQUEST_BYTES", 2_000)
+        batches = list(_points.batches(given_points))
+    assert [point for batch in batches for point in batch] == given_points
+    for batch in batches:
+        assert batch
+        assert len(batch) == 1 or sum(map(_points.weight, batch)) <= 2_000
+    for one, following in pairwise(batches):
+        assert sum(map(_points.weight, [*one, following[0]])) > 2_000
+
+
+def test_a_segment_that_no_request_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_points, "LARGEST_POINT", 500)
+    store = qdrant.build()
+    with pytest.raises(ValueError, match="cuts shorter segments"):
+        store.add(entry("a"))
+    assert held(store)["media"] == {}
+    store.close()
+
+
 # ------------------------------------------------------------------------------------------------------ over a network
 
 FAULTS = [
@@ -547,6 +582,22 @@ def test_there_is_no_library_unless_one_is_made(server: Server, tmp_path: Path) 
     assert not (tmp_path / "catalog").exists()
     opened(server, tmp_path / "catalog").close()
     opened(server, tmp_path / "catalog", create=False).close()
+
+
+def test_an_older_catalog_is_upgraded(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, place = tmp_path / "catalog", f"{server.url}/clips"
+    store = opened(server, folder)
+    store.add(entry("a"))
+    store.close()
+    now = _format.current()
+    newest = (*_format.migrations(), (now + 1, scribe.NEXT_MIGRATION))
+    monkeypatch.setattr(_format, "migrations", lambda: newest)
+    with pytest.raises(WrongFormat, match=f"run reelseek upgrade --library {place}$"):
+        opened(server, folder)
+    assert qdrant.upgrade(place, folder) == now
+    store = opened(server, folder)
+    assert list(held(store)["media"]) == ["a"]
+    store.close()
 
 
 def test_a_collection_of_something_else_is_refused(server: Server, tmp_path: Path) -> None:
