@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from api.terminal import Paint, counted, near, plain
 from indexer.events import Advanced, Committed, Event, Opened, Planned, SetAside, Summary, Warned, Watch
-from retriever.types import clock
+from retriever.types import Wish, clock
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -184,7 +184,7 @@ def closing(summary: Summary, work: Work = INDEX) -> list[str]:
             f"{counted(len(summary.indexed), 'file')} {work.done} ({clock(summary.media_seconds)} of media, "
             f"{summary.frames:,} frames) in {summary.wall_seconds:.1f} s, {speed:.1f}× realtime"
         )
-    elif not (summary.quarantined or summary.renamed or summary.pruned):
+    elif not (summary.quarantined or summary.renamed or summary.pruned or summary.stopped):
         lines.append("nothing new" if summary.unchanged else "no media files there")
     if summary.stage_seconds:
         lines.append("  " + ", ".join(f"{stage} {spent:.1f} s" for stage, spent in summary.stage_seconds.items()))
@@ -196,4 +196,8 @@ def closing(summary: Summary, work: Work = INDEX) -> list[str]:
     if summary.quarantined:
         lines.append(f"{counted(len(summary.quarantined), 'file')} {work.aside}:")
         lines += [f"  {near(path)}: {plain(reason)}" for path, reason in summary.quarantined.items()]
+    if summary.stopped is Wish.PAUSE:
+        lines.append(f"job {summary.job} is paused: reelseek jobs resume {summary.job} goes on where it stopped")
+    elif summary.stopped is Wish.CANCEL:
+        lines.append(f"job {summary.job} was cancelled: what was committed stays, what it had begun is gone")
     return lines

@@ -3,6 +3,7 @@
 Keys are only ever added.  Times are seconds with three decimals; scores and shares have six.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, 
 
 if TYPE_CHECKING:
     from api.checks import Check
+    from indexer.jobs import Standing
 
 Document = dict[str, Any]
 
@@ -88,7 +90,16 @@ def evidence(piece: Evidence) -> Document:
 def media(found: Iterable[Media], quarantined: Iterable[Quarantined]) -> Document:
     return {
         "media": [one_media(item) for item in found],
-        "quarantined": [{"path": entry.path, "reason": entry.reason, "since": entry.since} for entry in quarantined],
+        "quarantined": [
+            {
+                "path": entry.path,
+                "reason": entry.reason,
+                "since": entry.since,
+                "tries": entry.tries,
+                "again_at": entry.again,
+            }
+            for entry in quarantined
+        ],
     }
 
 
@@ -126,6 +137,8 @@ def line(found: Line) -> Document:
 def index(summary: Summary) -> Document:
     """How an indexing run ended."""
     return {
+        "job": summary.job,
+        "stopped": str(summary.stopped),
         "indexed": list(summary.indexed),
         "unchanged": summary.unchanged,
         "renamed": list(summary.renamed),
@@ -135,6 +148,27 @@ def index(summary: Summary) -> Document:
         "wall_s": _time(summary.wall_seconds),
         "frames": summary.frames,
         "stage_s": {stage: _time(seconds) for stage, seconds in summary.stage_seconds.items()},
+    }
+
+
+def jobs(found: Iterable["Standing"]) -> Document:
+    return {"jobs": [job(one) for one in found]}
+
+
+def job(found: "Standing") -> Document:
+    """An indexing job; `request` is what it was asked for."""
+    record = found.record
+    return {
+        "id": record.id,
+        "state": found.state,
+        "wish": str(record.wish),
+        "by": found.by,
+        "request": json.loads(record.asked),
+        "created_at": _time(record.created),
+        "began_at": None if record.began is None else _time(record.began),
+        "ended_at": None if record.ended is None else _time(record.ended),
+        "counts": dict(record.counts),
+        "error": record.error,
     }
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from api import clipping, parts
+from api import clipping, indexing, parts
 from api import reembedding as standing
 from api.clipping import Clip
 from api.examples import Examples
-from indexer import cutting, pipeline, reembedding, sources
+from indexer import cutting, reembedding
+from indexer import jobs as standing_jobs
 from indexer.events import Event, Summary
-from indexer.run import Run
+from indexer.jobs import Standing
+from indexer.policy import Policy
 from retriever import processes
 from retriever.duplicates import Group, duplicates, groups
 from retriever.errors import NoSuchMedia, StoreUnavailable, WrongRecipe
@@ -112,13 +114,19 @@ class Library:
         metadata: Metadata | None = None,
         prune: bool = False,
         jobs: int = DEFAULTS.jobs,
+        policy: Policy = indexing.POLICY,
+        every: float = 0.0,
         watch: Callable[[Event], None] = silent,
     ) -> Summary:
         """Bring the library to where these folders, files and manifests are.
 
         `budget` is the share of two frames a second that is encoded, 0.1 to 1, or 0 for the sampling of the pack;
         `sampling` another sampler in its place, such as `keyframes`, for which nothing else is decoded.
-        `prune` also takes out the media whose files are gone from the folders among `paths`.
+        `prune` also takes out the media whose files are gone from the folders among `paths`.  `policy` says which files
+        are too large, and how often those that fail are tried.  With `every` above 0 it stays, and looks again
+        every so many seconds, until it is paused, cancelled or interrupted.
+
+        It is a job from here on: `jobs` has it, and `pause`, `resume` and `cancel` steer it from any process.
 
         Raises:
             CannotOpen: one of `paths` is not there.
@@ -126,25 +134,63 @@ class Library:
             WrongRecipe, SpaceMismatch: the library was made otherwise.
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
                 here, or there is no such budget.
-            DiskFull: what was committed stays.
+            DiskFull: there is no room, or less than `policy` leaves free; what was committed stays.
         """
-        named = [Path(path) for path in paths]
-        wanted = sources.found(named, metadata)
-        chosen = parts.recipe(pack, self._models, budget, sampling)
-        encoders = parts.encoders(chosen, self._models)
-        if self.store.catalog.recipe() is None:
-            parts.tried(chosen, encoders)
-        run = Run(
-            recipe=chosen,
-            encoders=encoders,
-            store=self.store,
-            segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
-            owner=processes.me(),
-            watch=watch,
-            children=parts.decoders(jobs),
-        )
-        below = [path.absolute() for path in named if path.is_dir()] if prune else []
-        return pipeline.index(wanted, run, parts.EXECUTORS.load("local").build(), below)
+        named = indexing.absolute(paths)
+        asked = indexing.Asked(named, pack, budget, sampling, metadata, prune, jobs, policy, self._models, every)
+        return indexing.index(self.store, asked, watch)
+
+    def jobs(self) -> list[Standing]:
+        """What this library was asked to index, oldest first, and how that stands."""
+        return standing_jobs.standing(self.store)
+
+    def job(self, name: str) -> Standing:
+        """The one job of this id, or whose id begins so.
+
+        Raises:
+            NoSuchJob: there is none, or there are several.
+        """
+        return standing_jobs.named(self.store, name)
+
+    def pause(self, name: str) -> Standing:
+        """Stop a job within a batch, whichever process is at it; what it has encoded stays, and `resume` goes on.
+
+        Raises:
+            NoSuchJob: as `job`.
+        """
+        return standing_jobs.pause(self.store, name, indexing.PATIENCE)
+
+    def cancel(self, name: str) -> Standing:
+        """Stop a job for good; what it had begun and not committed goes, what was committed stays.
+
+        Raises:
+            NoSuchJob: as `job`.
+        """
+        return standing_jobs.cancel(self.store, name, processes.me(), indexing.PATIENCE)
+
+    def resume(self, name: str, watch: Callable[[Event], None] = silent) -> tuple[Standing, Summary | None]:
+        """Go on with a job as it was asked for.  None: it is over, or somebody works on it.
+
+        Raises:
+            NoSuchJob: as `job`, or it was cancelled.
+            as `index`.
+        """
+        return indexing.resume(self.store, name, watch)
+
+    def retry(
+        self,
+        name: str | None = None,
+        paths: Sequence[str | os.PathLike[str]] = (),
+        watch: Callable[[Event], None] = silent,
+    ) -> tuple[list[tuple[Standing, Summary]], list[str]]:
+        """Take files out of quarantine, all or those at `paths`, and index them again as the job did that they belong
+        to, or that is named.  Returns the new jobs, and the files that no job knows: these `index` takes again.
+
+        Raises:
+            NoSuchJob: as `job`.
+            as `index`.
+        """
+        return indexing.retry(self.store, name, indexing.absolute(paths), watch)
 
     def reembed(
         self,

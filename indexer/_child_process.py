@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 import indexer
-from retriever.errors import CannotDecode, DecodeTimeout, PluginError
+from retriever.errors import DecoderDied, DecodeTimeout, PluginError
 
 START_LIMIT = 120.0
 """Seconds to start: two imports, on a machine that may have much else to do."""
@@ -79,7 +79,7 @@ class Child:
         """The next line; `path` is what it is about.
 
         Raises:
-            CannotDecode: the child died.
+            DecoderDied: as it says.
             DecodeTimeout: it said nothing for `limit` seconds, and was killed.
         """
         line = self._line(monotonic() + limit)
@@ -88,12 +88,16 @@ class Child:
             raise DecodeTimeout(f"{path}: its decoder gave no answer in {limit:.0f} s and was stopped")
         if not line:
             self.kill()
-            raise CannotDecode(f"{path}: its decoder died ({_how(self._process.returncode)})")
+            raise DecoderDied(f"{path}: its decoder died ({_how(self._process.returncode)})")
         page: dict[str, Any] = json.loads(line)
         if "bytes" in page:
             self._bytes = page["bytes"]
             self._grown_from = self._grown_from or self._bytes
         return page
+
+    def stop(self) -> None:
+        """End the process, from whichever thread; whoever waits for an answer hears that it died."""
+        self._process.kill()
 
     def kill(self) -> None:
         self._process.kill()

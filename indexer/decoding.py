@@ -71,6 +71,11 @@ class Decoder:
             self._child.close()
             self._child = None
 
+    def stop(self) -> None:
+        """From another thread: let nobody wait for what is being decoded.  Whoever does gets `DecoderDied`."""
+        if child := self._child:
+            child.stop()
+
     @property
     def pid(self) -> int | None:
         """The child's process id; None while there is none."""
@@ -93,7 +98,8 @@ class Decoder:
 
         Raises:
             CannotOpen: no media.
-            CannotDecode: nothing comes out of it, or its decoder died.
+            CannotDecode: nothing comes out of it.
+            DecoderDied: as it says.
             DecodeTimeout: no answer within the limit; a chapter that is passed over on the way to `first` counts too.
             DiskFull: no room for a chapter in the temporary folder.
         """

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from retriever.types import Wish
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -63,6 +65,9 @@ Watch = Callable[[Event], None]
 class Summary:
     """How a run ended."""
 
+    job: str = ""  # what people know the run as; empty: nobody can steer it
+    stopped: Wish = Wish.NONE  # what ended it before its end
+    files: int = 0  # that there were to be indexed
     indexed: list[str] = field(default_factory=list)  # paths
     unchanged: int = 0
     renamed: list[str] = field(default_factory=list)  # paths

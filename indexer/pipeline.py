@@ -21,32 +21,40 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
     """Bring a library to where its sources are.
 
     What is unchanged is skipped, what was renamed is renamed, one bad file stops nothing.  Media whose files are
-    gone are taken out only below `prune_below`.
+    gone are taken out only below `prune_below`.  A run that is to be paused or cancelled stops within a batch; one that
+    goes over several times adds up in its summary.
 
     Raises:
         WrongRecipe: the library was made with another recipe.
         SpaceMismatch: the library was made with other weights.
-        DiskFull: what was committed stays.
+        DiskFull: there is no room, or less than the run is to leave; what was committed stays.
     """
     began = monotonic()
     _fits(run)
     able = frozenset(space.modality for space in run.encoders.spaces.values())
     _sweep(run)
-    made = plan(sources, run.recipe, run.store, able)
+    made = plan(sources, run.recipe, run.store, able, run.policy, lambda: bool(run.wish()))
     summary = run.summary
-    summary.unchanged, summary.renamed = made.unchanged, made.renamed
+    if run.wish():
+        return summary
+    summary.unchanged += made.unchanged
+    summary.renamed += made.renamed
+    summary.files += len(made.jobs)
     run.watch(Planned(len(made.jobs), made.unchanged, len(made.renamed)))
     for modality, reason in run.encoders.missing.items():
         run.watch(Warned(f"{modality} is not indexed: {reason}"))
     settle(made, run.store)
-    for path, reason in made.refused.items():
-        run.set_aside(path, reason)
+    for path, error in made.refused.items():
+        run.set_aside(path, error)
+    for path, reason in made.shut.items():
+        run.failed(path, reason)
     if made.jobs:
         executor.carry_out(made.jobs, run)
-    if prune_below:
-        summary.pruned = prune(prune_below, run.store)
-    run.store.refresh()
-    summary.wall_seconds = monotonic() - began
+    if not run.wish():
+        if prune_below:
+            summary.pruned += prune(prune_below, run.store)
+        run.store.refresh()
+    summary.wall_seconds += monotonic() - began
     return summary
 
 

@@ -5,10 +5,12 @@ file (size, time, inode) spares reading it again.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 
+from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.sources import Source, merged
 from retriever.errors import CannotOpen, MediaError
@@ -28,6 +30,7 @@ class Job:
     stat: FileStat
     metadata: Metadata
     paths: tuple[str, ...]  # all paths of this content
+    tries: int | None = None  # that failed before, of a file that is in quarantine
 
     @property
     def key(self) -> str:
@@ -51,7 +54,9 @@ class Plan:
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key → paths from now on
     renamed: list[str] = field(default_factory=list)
     metadata: dict[str, Metadata] = field(default_factory=dict)  # key → metadata from now on
-    refused: dict[str, str] = field(default_factory=dict)  # path → reason, in quarantine from now on
+    refused: dict[str, MediaError] = field(default_factory=dict)  # path → why, in quarantine from now on
+    shut: dict[str, str] = field(default_factory=dict)  # path → reason, in quarantine as before
+    freed: dict[str, FileStat] = field(default_factory=dict)  # out of quarantine: what they are is there by now
 
 
 def stat_of(path: Path) -> FileStat:
@@ -93,9 +98,18 @@ def known_stat(path: Path, store: Store) -> FileStat:
     return stat
 
 
-def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozenset[Modality]) -> Plan:
+def plan(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    store: Store,
+    able: frozenset[Modality],
+    policy: Policy | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Plan:
     """Look through the sources.  `able` are the modalities that this machine can index now: a media that lacks one
-    of them for want of weights is indexed again."""
+    of them for want of weights is indexed again.  A file in quarantine is left there while it is what it was, unless
+    the policy has a try left for it.  Once `stopped` says so nothing more is looked at: the plan is then a part."""
+    policy, instant = policy or Policy(), time()
     with store.snapshot() as snapshot:
         library = {media.key: media for media in snapshot.media()}
         two = snapshot.reembedding
@@ -103,21 +117,30 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
         foreign = {media.key for media in snapshot.foreign()}
         kept = library.keys() - foreign if two and two.current is two.new else set()
     shut = {entry.path: entry for entry in store.catalog.quarantined()}
+    tries: dict[str, int] = {}  # path in quarantine that is tried again → tries that failed
     made = Plan()
     seen: dict[str, list[Path]] = {}  # key → paths among the sources
     said: dict[str, Metadata | None] = {}
     stats: dict[Path, FileStat] = {}
     for source in sources:
+        if stopped():  # files are read for their keys, which may take hours
+            break
+        path = str(source.path)
         try:
+            if policy.most_bytes:  # before all of it is read for its key
+                policy.size(source.path, stat_of(source.path).size)
             stat = known_stat(source.path, store)
         except MediaError as error:
-            made.refused[str(source.path)] = str(error)
+            made.refused[path] = error
             continue
-        if entry := shut.get(str(source.path)):
-            if (entry.size, entry.mtime_ns) == (stat.size, stat.mtime_ns):
-                made.refused[str(source.path)] = entry.reason
+        if entry := shut.get(path):
+            if (entry.size, entry.mtime_ns) != (stat.size, stat.mtime_ns):
+                store.catalog.forget([path])  # it changed: out of quarantine, and tried again
+            elif policy.may_try(entry, instant):
+                tries[path] = entry.tries
+            else:
+                made.shut[path] = entry.reason
                 continue
-            store.catalog.forget([entry.path])  # it changed: out of quarantine, and tried again
         stats[source.path] = stat
         seen.setdefault(stat.key, []).append(source.path)
         said[stat.key] = merged(said.get(stat.key), source.metadata)
@@ -129,9 +152,10 @@ def plan(sources: Sequence[Source], recipe: Recipe, store: Store, able: frozense
         together = tuple(dict.fromkeys((*still, *now)))
         metadata = merged(media.metadata if media else None, said[key]) or Metadata()
         if media is None or not (key in kept or untouched(media, recipe, able)):
-            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together))
+            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together, tries.get(str(paths[0]))))
             continue
         made.unchanged += 1
+        made.freed |= {path: stats[Path(path)] for path in now if path in tries}
         if together != before:
             made.paths[key] = together
             made.renamed += [path for path in now if path not in before]
@@ -147,7 +171,8 @@ def untouched(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
 
 
 def settle(made: Plan, store: Store) -> None:
-    """Do what needs no decoding: paths and metadata."""
+    """Do what needs no decoding: paths, metadata and who leaves quarantine."""
+    free(made.freed, store)
     if made.paths:
         store.set_paths(made.paths)
     for key, metadata in made.metadata.items():
@@ -175,10 +200,20 @@ def _gone(path: str, roots: Sequence[Path]) -> bool:
     return any(Path(path).is_relative_to(root) for root in roots) and not Path(path).exists()
 
 
-def shut_away(path: str, reason: str, store: Store, now: float) -> None:
-    """Put a file in quarantine, as it is now."""
+def shut_away(path: str, error: MediaError, before: int, policy: Policy, store: Store) -> str:
+    """Put a file in quarantine, as it is now, after `before` other tries; returns the reason that is kept."""
+    now = time()
     try:
         stat = stat_of(Path(path))
     except CannotOpen:
         stat = FileStat(0, 0, 0, "")
-    store.catalog.quarantine(Quarantined(path, reason, now, stat.size, stat.mtime_ns))
+    reason, tries, again = policy.verdict(error, before, now)
+    store.catalog.quarantine(Quarantined(path, reason, now, stat.size, stat.mtime_ns, tries, again))
+    return reason
+
+
+def free(stats: Mapping[str, FileStat], store: Store) -> None:
+    """Let files out of quarantine; what they are stays known."""
+    store.catalog.forget(list(stats))
+    for path, stat in stats.items():
+        store.catalog.remember(path, stat)

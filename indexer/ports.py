@@ -129,5 +129,7 @@ class Executor(Protocol):
     """Carries out a plan."""
 
     def carry_out(self, jobs: "Sequence[Job]", run: "Run") -> None:
-        """Every job ends in a commit or in quarantine, or stays leased by another; raises only what stops the run."""
+        """Every job ends in a commit or in quarantine, or is left to whoever else has leased it; raises only what stops
+        the run.  Once `run.wish()` wants an end, or something is raised, the jobs at hand are put down within a batch:
+        their checkpoints stay, their leases do not."""
         ...

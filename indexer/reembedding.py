@@ -14,7 +14,7 @@ from time import monotonic
 from indexer import recipe as recipes
 from indexer.decoding import Wanted
 from indexer.encoding import Encoders
-from indexer.events import Committed, Planned, SetAside, Summary, Warned
+from indexer.events import Committed, Planned, Summary, Warned
 from indexer.plan import NO_PICTURE, NO_SOUND, Job, job_id, known_stat
 from indexer.ports import Executor
 from indexer.recipe import Recipe
@@ -22,7 +22,7 @@ from indexer.representatives import segment_vectors
 from indexer.run import Run, altered, missing
 from indexer.saliency import RATE
 from retriever.crashpoints import reached
-from retriever.errors import MediaError, WrongRecipe
+from retriever.errors import FileChanged, MediaError, WrongRecipe
 from retriever.ports import Snapshot, Store
 from retriever.types import Entry, Filter, Media, Modality, Searched, Segment, Side, TimeSpan, Tokens
 
@@ -54,7 +54,7 @@ class Again(Run):
         """Add to a media what was encoded of it, in one step; one that was deleted meanwhile stays so."""
         began = monotonic()
         if reason := altered(job):
-            return self.give_up(job, reason)
+            return self.give_up(job, FileChanged(reason))
         staging = self.staging(job)
         probe = staging.probe()
         tokens, _ = staging.joined(self.encoders.spaces)
@@ -103,15 +103,9 @@ class Again(Run):
         """Whether what a media has in a modality is what the new recipe would make of it."""
         return modality not in ENCODED or Modality(modality) in self.kept
 
-    def give_up(self, job: Job, reason: str) -> None:
-        """Away with what was encoded of a file; the media keeps what it has."""
-        self.leave(job.id(self.recipe))
-        self.set_aside(str(job.path), reason)
-
-    def set_aside(self, path: str, reason: str) -> None:
+    def set_aside(self, path: str, error: MediaError, before: int = 0) -> None:
         """A file fails, and is in no quarantine: what the old recipe made of it is searched on."""
-        self.summary.quarantined[path] = reason
-        self.watch(SetAside(path, reason))
+        self.failed(path, str(error))
 
 
 def reembed(run: Again, executor: Executor) -> Summary:
@@ -136,7 +130,7 @@ def reembed(run: Again, executor: Executor) -> Summary:
     for modality, reason in run.encoders.missing.items():
         run.watch(Warned(f"{modality} {'stays as it is' if modality in run.kept else 'is not embedded'}: {reason}"))
     for path, reason in refused.items():
-        run.set_aside(path, reason)
+        run.failed(path, reason)
     for media, lacks in lacking:
         if not lacks:
             run.adopt(media)

@@ -1,22 +1,26 @@
 """One indexing run: what every step of it needs, and what becomes of a job: kept, committed or given up."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic, time
+from pathlib import Path
+from time import monotonic
 
 from indexer import sampling
 from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Watch
-from indexer.plan import NO_PICTURE, NO_SOUND, Job, shut_away, stat_of, untouched
+from indexer.jobs import Post
+from indexer.plan import NO_PICTURE, NO_SOUND, Job, free, shut_away, stat_of, untouched
+from indexer.policy import Policy
 from indexer.ports import Probe, Segmenter
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
 from indexer.staging import Staging
 from retriever.crashpoints import reached
-from retriever.errors import CannotOpen
+from retriever.errors import CannotOpen, DiskFull, FileChanged, MediaError
 from retriever.ports import Store
-from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan
+from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
 
 LEASE_SECONDS = 600.0
 STILL = TimeSpan(0.0, 1.0)
@@ -50,13 +54,25 @@ class Run:
     children: int = 1  # decoder children
     limit_s: float = LIMIT  # seconds that a decoder may take over one chapter
     summary: Summary = field(default_factory=Summary)
+    policy: Policy = field(default_factory=Policy)
+    left: list[Path] = field(default_factory=list)  # files that others were at
+    post: Post | None = None  # where it is known as a job that may be paused or cancelled; None: nobody can
+
+    @property
+    def id(self) -> str:
+        """The job that people know this run as; empty: none."""
+        return self.post.record.id if self.post else ""
+
+    def wish(self) -> Wish:
+        """What somebody wants of this run by now: to be asked between two batches."""
+        return self.post.wish(self.summary) if self.post else Wish.NONE
 
     def wanted(self) -> Wanted:
         """What a decoder has to bring for these encoders."""
         return wanted(self.recipe, self.encoders)
 
     def staging(self, job: Job) -> Staging:
-        return Staging(self.store.catalog.staging(job.id(self.recipe)))
+        return Staging(self.store.catalog.staging(job.id(self.recipe)), self.id)
 
     def take(self, job: Job) -> str | None:
         """Lease a job, or lease it for longer; None, or who has it."""
@@ -89,31 +105,57 @@ class Run:
         """Move a media that is encoded to its end into the library, in one step."""
         began = monotonic()
         if reason := altered(job):
-            return self.give_up(job, reason)
+            return self.give_up(job, FileChanged(reason))
         entry = self._entry(job)
         reached("pipeline-before-commit")
         self.store.add(entry)
         reached("pipeline-after-commit")
         self.leave(job.id(self.recipe))
+        if job.tries is not None:
+            free({str(job.path): job.stat}, self.store)
         reached("pipeline-after-unstage")
         self.committed(job, entry.media, monotonic() - began)
 
     def committed(self, job: Job, media: Media, seconds: float) -> None:
         """A media went into the library, which took so many seconds."""
         self.summary.indexed.append(str(job.path))
+        self.summary.quarantined.pop(str(job.path), None)  # from an earlier pass
         self.summary.media_seconds += media.duration
         self._spent({"store": seconds})
         self.watch(Committed(str(job.path), job.key, media.missing))
 
-    def give_up(self, job: Job, reason: str) -> None:
+    def give_up(self, job: Job, error: MediaError) -> None:
         """One bad file: into quarantine with it, and on."""
         self.leave(job.id(self.recipe))
-        self.set_aside(str(job.path), reason)
+        self.set_aside(str(job.path), error, job.tries or 0)
 
-    def set_aside(self, path: str, reason: str) -> None:
-        shut_away(path, reason, self.store, time())
+    def set_aside(self, path: str, error: MediaError, before: int = 0) -> None:
+        """Into quarantine with a file that failed, after `before` other tries."""
+        self.failed(path, shut_away(path, error, before, self.policy, self.store))
+
+    def failed(self, path: str, reason: str) -> None:
+        """Tell of a file that is in quarantine."""
         self.summary.quarantined[path] = reason
         self.watch(SetAside(path, reason))
+
+    def room(self, job: Job) -> None:
+        """See that there is room for a job that was taken.
+
+        Raises:
+            DiskFull: less than the policy wants to stay free; the job is left as it was.
+        """
+        folder = self.staging(job).folder
+        try:
+            self.policy.room(folder.parent)
+        except DiskFull:
+            with suppress(OSError):  # it has checkpoints
+                folder.rmdir()
+            self.put_down(job)
+            raise
+
+    def put_down(self, job: Job) -> None:
+        """A job is left where it is, for whoever goes on with it."""
+        self.store.catalog.release(job.id(self.recipe), self.owner)
 
     def leave(self, name: str) -> None:
         """A job is over: away with its checkpoints and its lease."""

@@ -1,7 +1,7 @@
 """Which pictures of a media are looked at.  A sampler is a value: parse, print, compare.
 
     parse("fixed(2)")                      # Fixed(fps=2)
-    str(Adaptive(2))                       # "adaptive(fps=2, threshold=0.01, floor=4.0)"
+    str(Adaptive(2))                       # "adaptive(fps=2, threshold=0.01, floor=4)"
 
 A sampler cuts time into bins and takes the picture on show in the middle of each, or none: at once, as pictures come
 by, or when it has had a glance at all of a chapter.  A media is decoded in chapters; what a sampler takes in one does
@@ -63,14 +63,15 @@ def _every(frame: Frame, time: float) -> bool:
 
 
 class _Value:
-    """Prints as `name(field=value, …)`, which `parse` reads."""
+    """Prints as `name(field=value, …)`, which `parse` reads; 1 and 1.0 alike."""
 
     __slots__ = ()
     glances = False
     keys = False
 
     def __str__(self) -> str:
-        options = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
+        told = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        options = ", ".join(f"{name}={repr(value).removesuffix('.0')}" for name, value in told.items())
         return f"{type(self).__name__.lower()}({options})"
 
     def sift(self) -> Sift:

@@ -1,13 +1,12 @@
-"""What a person names becomes a list of files: folders, files, and JSONL manifests with metadata."""
+"""What a person names becomes a list of files: folders, files, and manifests with metadata."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 
-from retriever.errors import CannotOpen, ManifestError
+from indexer import manifests
+from retriever.errors import CannotOpen
 from retriever.types import Metadata
 
 # What a folder is searched for.  A file that is named outright is tried whatever it is called.
@@ -17,7 +16,6 @@ _SUFFIXES = """
     jpg jpeg png webp bmp tif tiff synthetic
 """
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
-MANIFEST_KEYS = frozenset({"path", "title", "tags", "recorded", "collection"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ def found(paths: Sequence[Path], metadata: Metadata | None = None) -> list[Sourc
 
     Raises:
         CannotOpen: a path that is not there.
-        ManifestError: a manifest line that is wrong, with its number.
+        ManifestError, MissingExtra: as `manifests.read`.
     """
     sources: dict[Path, Source] = {}
     for path in paths:
@@ -51,13 +49,21 @@ def found(paths: Sequence[Path], metadata: Metadata | None = None) -> list[Sourc
     return list(sources.values())
 
 
+def there(path: Path) -> None:
+    """
+    Raises:
+        CannotOpen: nothing is at this path.
+    """
+    if not path.exists():
+        raise CannotOpen(f"{path} is not there: name a file, a folder or a manifest (.jsonl, .csv, .parquet)")
+
+
 def _behind(path: Path) -> Iterator[Source]:
+    there(path)
     if path.is_dir():
         yield from (Source(file) for file in _walk(path.absolute()))
-    elif not path.exists():
-        raise CannotOpen(f"{path} is not there: name a file, a folder or a .jsonl manifest")
-    elif path.suffix.lower() == ".jsonl":
-        yield from _manifest(path)
+    elif path.suffix.lower() in manifests.SUFFIXES:
+        yield from (Source(file, said) for file, said in manifests.read(path))
     else:
         yield Source(path.absolute())
 
@@ -74,48 +80,3 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _refuse(error: OSError) -> None:
     raise CannotOpen(f"{error.filename} cannot be listed: {error.strerror}") from error
-
-
-def _manifest(path: Path) -> Iterator[Source]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _manifest_line(path, number, line)
-
-
-def _manifest_line(manifest: Path, number: int, line: str) -> Source:
-    where = f"{manifest}, line {number}"
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{where} is not JSON: {error.msg} at column {error.colno}") from error
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str) or not entry["path"]:
-        raise ManifestError(f'{where} has no path: it wants {{"path": "clip.mp4", "title": …, "tags": […]}}')
-    unknown = sorted(set(entry) - MANIFEST_KEYS)
-    if unknown:
-        raise ManifestError(
-            f"{where} has unknown keys {', '.join(unknown)}: known are {', '.join(sorted(MANIFEST_KEYS))}"
-        )
-    tags = entry.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ManifestError(f"{where}: tags is {tags!r}; it wants a list of strings")
-    for key in ("title", "recorded", "collection"):
-        if not isinstance(entry.get(key, ""), str):
-            raise ManifestError(f"{where}: {key} is {entry[key]!r}; it wants a string")
-    recorded = entry.get("recorded", "")
-    if recorded:
-        try:
-            datetime.fromisoformat(recorded)
-        except ValueError as error:
-            raise ManifestError(
-                f"{where}: recorded is {recorded!r}; it wants a date such as 2026-01-31T12:00:00+01:00"
-            ) from error
-    said = Metadata(
-        title=entry.get("title", ""),
-        tags=tuple(tags),
-        recorded=recorded,
-        recorded_source="manifest" if recorded else "",
-        collection=entry.get("collection", ""),
-    )
-    file = Path(entry["path"])
-    return Source((file if file.is_absolute() else manifest.parent / file).absolute(), said)

@@ -25,15 +25,17 @@ class Staging:
     """The staging folder of one job."""
 
     folder: Path
+    run: str = ""  # the indexing run that is at it; empty: none that anybody knows
 
     def begin(self, probe: Probe, spaces: Mapping[str, Space]) -> int:
         """Make the folder ready and return the first chapter that is still to do."""
         page = {"probe": jsonable(probe), "spaces": sorted(spaces)}
-        head = self.folder / "job.json"
-        if not head.is_file() or json.loads(head.read_text()) != page:
+        held = self._head()
+        if {name: held.get(name) for name in page} != page:
             for old in self.folder.glob("chapter-*.npz"):
                 old.unlink()
-            _write_whole(head, json.dumps(page).encode())
+        if held != {**page, "run": self.run}:
+            _write_whole(self._job, json.dumps({**page, "run": self.run}).encode())
         number = 0
         while self._file(number).is_file():
             number += 1
@@ -93,8 +95,19 @@ class Staging:
 
     def probe(self) -> Probe:
         """What `begin` was told."""
-        told = json.loads((self.folder / "job.json").read_text())["probe"]
+        told = self._head()["probe"]
         return Probe(**{**told, "kind": MediaKind(told["kind"])})
+
+    def begun_by(self) -> str | None:
+        """The run that was last at it; None: nobody came so far as to begin."""
+        return self._head().get("run")
+
+    @property
+    def _job(self) -> Path:
+        return self.folder / "job.json"
+
+    def _head(self) -> dict[str, Any]:
+        return json.loads(self._job.read_text()) if self._job.is_file() else {}
 
     def _file(self, number: int) -> Path:
         return self.folder / f"chapter-{number:05d}.npz"

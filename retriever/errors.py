@@ -1,8 +1,10 @@
 """Everything reelseek raises on purpose.
 
 ReelseekError
-  MediaError        CannotOpen · CannotDecode · DecodeTimeout · NoSuchStream
+  MediaError        CannotOpen · CannotDecode (DecoderDied) · DecodeTimeout · NoSuchStream · OverLimit
+                    CannotEncode · FileChanged
   StoreError        StoreLocked · StoreUnavailable · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia · DiskFull
+                    NoSuchJob
   WeightsError      MissingWeights · AlteredWeights · UnknownModel · WrongCheckpoint · PullError
   PluginError       UnknownPlugin · MissingExtra
   QueryError
@@ -34,12 +36,28 @@ class CannotDecode(MediaError):
     """The file opened, but a stream of it broke, or its decoder died."""
 
 
+class DecoderDied(CannotDecode):
+    """The decoder's process ended in the middle: this file's fault, or want of memory."""
+
+
 class DecodeTimeout(MediaError):
     """The decoder gave no answer within its time limit, and was stopped."""
 
 
 class NoSuchStream(MediaError):
     """The file has no stream of the kind that was asked for."""
+
+
+class CannotEncode(MediaError):
+    """An encoder failed over what came out of the file."""
+
+
+class FileChanged(MediaError):
+    """The file became another one while it was read."""
+
+
+class OverLimit(MediaError):
+    """The file is longer or larger than whoever started the run wants to take."""
 
 
 class StoreError(ReelseekError):
@@ -68,6 +86,10 @@ class SpaceMismatch(StoreError):
 
 class NoSuchMedia(StoreError):
     """No media of the library has this key, reference or path."""
+
+
+class NoSuchJob(StoreError):
+    """The library knows no indexing job of this id."""
 
 
 class DiskFull(StoreError):

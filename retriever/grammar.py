@@ -345,6 +345,7 @@ def _trimmed(pieces: list[_Piece]) -> list[_Piece]:
     kept = list(pieces)
     while kept and kept[-1].kind is _Kind.WORD and kept[-1].low in ("and", "but", ""):
         kept = kept[:-1]
+    kept = kept if _says(kept) else list(pieces)
     if kept and kept[-1].kind is _Kind.WORD:
         kept[-1] = replace(kept[-1], text=kept[-1].text.rstrip(",;"))
     return kept if _says(kept) else pieces
@@ -453,7 +454,7 @@ def _marked(pieces: Sequence[_Piece], at: int, text: str) -> tuple[Term, int]:
     else:
         start, end = at, _end(pieces, at) if far else min(at + 1, len(pieces))
         behind = end
-    if not _says(pieces[start:end]):
+    if not _says(pieces[start:end]) or (start < end and pieces[start].kind is _Kind.FIELD):
         raise wrong(pieces[begin].start, text[pieces[begin].start :], "nothing to search for stands behind it")
     weight, behind = _weight(pieces, behind)
     exact = modality in (Modality.SPEECH, Modality.TEXT) and end == start + 1 and pieces[start].kind is _Kind.QUOTE

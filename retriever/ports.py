@@ -28,6 +28,7 @@ from retriever.types import (
     RaggedTokens,
     Ranking,
     Reembedding,
+    RunRecord,
     Searched,
     SegmentTable,
     Side,
@@ -37,6 +38,7 @@ from retriever.types import (
     Times,
     Tokens,
     Vector,
+    Wish,
     WordQuery,
 )
 
@@ -195,7 +197,7 @@ class Snapshot(Protocol):
 
 
 class Catalog(Protocol):
-    """What a library remembers beside its media: its recipe, leases, quarantine, and files seen before.
+    """What a library remembers beside its media: its recipe, runs, leases, quarantine, and files seen before.
 
     All of it survives a crash; each method is one transaction.
     """
@@ -220,10 +222,29 @@ class Catalog(Protocol):
         """Drop what is remembered of these paths: stat and quarantine."""
         ...
 
-    def quarantine(self, entry: Quarantined) -> None: ...
+    def quarantine(self, entry: Quarantined) -> None:
+        """Shut a file away, in place of what was known of it."""
+        ...
 
     def quarantined(self) -> list[Quarantined]:
         """By path."""
+        ...
+
+    def write_run(self, run: RunRecord) -> None:
+        """Keep a run, in place of what was kept under its id, but for what is wished of it: of a run that is there that
+        stays.  Of many that are over, old ones are forgotten."""
+        ...
+
+    def wish(self, run: str, wish: Wish) -> bool:
+        """Say what is wanted of a run; False: there is none of this id."""
+        ...
+
+    def wished(self, run: str) -> Wish:
+        """What is wanted of a run; of one that is not there, nothing."""
+        ...
+
+    def runs(self) -> list[RunRecord]:
+        """In the order in which they were first kept."""
         ...
 
     def lease(self, job: str, owner: str, seconds: float) -> bool:

@@ -6,6 +6,7 @@ Each default lives here and nowhere else.  Unknown keys are refused, and all com
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -68,6 +69,23 @@ def _share(raw: str) -> float:
     return number
 
 
+def _amount(raw: str) -> float:
+    try:
+        number = float(raw)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError("a number of seconds, 0 or more")
+    return number
+
+
+def _size(raw: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt]?)b?", raw.strip().lower())
+    if not found:
+        raise ValueError("a size such as 500MB, 1.5GB or a number of bytes")
+    return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
+
+
 def _one_of(*names: str) -> Parse:
     def parse(raw: str) -> str:
         if raw not in names:
@@ -122,6 +140,13 @@ class Settings:
     )
     prompts: str = _setting("plain", _prompts, "sentences around a question to them: plain, photos, or 'a {}|the {}'")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
+    tries: int = _setting(
+        3, _whole(1, 100), "tries of a file that kills its decoder or keeps it waiting, over all runs"
+    )
+    most_seconds: float = _setting(0.0, _amount, "longest media that is taken, in seconds; 0: any")
+    most_bytes: int = _setting(0, _size, "largest file that is taken, such as 20GB; 0: any")
+    least_free: int = _setting(1_000_000_000, _size, "room that stays free on the library's disk, such as 5GB; 0: none")
+    every: float = _setting(10.0, _amount, "seconds between two looks of --watch")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
     head: str = _setting("", _maybe, "folder of a trained head that looks in its place")
     adapter: str = _setting("", _maybe, "folder of an adapter that changes the question for the first stage")

@@ -597,6 +597,8 @@ class Quarantined:
     since: float  # seconds of the epoch
     size: int
     mtime_ns: int  # a file that changed since is tried again
+    tries: int = 1  # how often it failed as it is
+    again: float | None = None  # seconds of the epoch from which it may be tried as it is; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,3 +609,44 @@ class FileStat:
     mtime_ns: int
     inode: int
     key: str
+
+
+# ---------------------------------------------------------------------------------------------------------------- jobs
+
+
+class RunState(StrEnum):
+    """What a catalog knows of a run.  A running one that nobody holds the lease of was interrupted."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Wish(StrEnum):
+    """What somebody wants of a run; whoever is at it looks for that between two batches."""
+
+    NONE = ""
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """An indexing run as the catalog keeps it; people call it a job.  Its lease is named `lease`."""
+
+    id: str
+    asked: str  # JSON: what was asked for, so that it can be asked for again
+    created: float  # seconds of the epoch, as the other times
+    state: RunState = RunState.QUEUED
+    began: float | None = None  # when somebody last began to work on it
+    ended: float | None = None  # when that one stopped
+    counts: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""  # the last one
+    wish: Wish = Wish.NONE
+
+    @property
+    def lease(self) -> str:
+        return f"run-{self.id}"

@@ -10,7 +10,7 @@ import pytest
 from api.main import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "schema.md"
-FREE = frozenset({"kinds", "missing", "stage_s", "settings", "options", "before", "after"})
+FREE = frozenset({"kinds", "missing", "stage_s", "settings", "options", "before", "after", "request"})
 """Objects whose keys are data."""
 
 

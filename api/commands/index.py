@@ -1,4 +1,4 @@
-"""Index folders, files, or a JSONL manifest into a library.
+"""Index folders, files, or manifests into a library; and stay with folders as they change.
 
   reelseek index clips/ --library lib/
   reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
@@ -6,10 +6,13 @@
   reelseek index clips/ --budget 0.3 --library quick/      # encode 3 of 10 frames: those that differ most
   reelseek index clips/ --pack openclip --model ViT-B-32:laion2b_s34b_b79k --library better/
   reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
-                                                  # "collection": …}, paths from where the manifest lies
+                                                  # "collection": …}, paths from where the manifest lies;
+                                                  # .csv (tags as a;b) and .parquet have the same columns
+  reelseek index inbox/ --watch --prune --library lib/       # stays, and takes what comes, changes and goes
 
 Indexing again is cheap: what is unchanged is skipped, what was renamed is renamed.  A file that cannot be read is
-set aside with the reason and stops nothing; the exit code is 1 only if every file failed.
+set aside with the reason and stops nothing; the exit code is 1 only if every file failed.  Each run is a job: `reelseek
+jobs` lists them, and pauses, resumes and cancels them from any terminal.
 """
 
 import argparse
@@ -20,7 +23,7 @@ from api.terminal import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or .jsonl manifest")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or manifest")
     _common.settings_arguments(parser, "library", "pack", "budget", "sampling", "jobs", "store")
     _common.models_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
@@ -29,14 +32,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     said.add_argument("--recorded", default="", metavar="DATE", help="when: 2026-01-31, or with time and zone")
     said.add_argument("--collection", default="", metavar="NAME", help="part of the library")
     parser.add_argument("--prune", action="store_true", help="take out what is gone from these folders")
+    _common.settings_arguments(
+        parser.add_argument_group("what is taken"), "tries", "most_seconds", "most_bytes", "least_free"
+    )
+    staying = parser.add_argument_group("staying")
+    staying.add_argument("--watch", action="store_true", help="stay, and take what comes and changes; Ctrl-C ends it")
+    _common.settings_arguments(staying, "every")
     _common.every_command(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from api import progress, schemas
     from api.service import Library
+    from indexer.policy import Policy
+    from retriever.errors import BadSettings
 
     chosen = _common.settings(args)
+    if args.watch and not chosen.every:
+        raise BadSettings("--every is 0; --watch wants seconds above 0")
+    if args.watch:
+        say(f"stays and looks again every {chosen.every:g} s; Ctrl-C ends it")
     with (
         Library.open(
             chosen.library, store=chosen.store, store_catalog=chosen.store_catalog, models=_common.models(chosen)
@@ -51,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             metadata=_common.metadata(args),
             prune=args.prune,
             jobs=chosen.jobs,
+            policy=Policy(chosen.tries, chosen.most_seconds, chosen.most_bytes, chosen.least_free),
+            every=chosen.every if args.watch else 0.0,
             watch=watch,
         )
     if args.json:

@@ -21,7 +21,7 @@ from indexer.plan import Job
 from indexer.ports import Probe
 from indexer.run import Run
 from indexer.staging import Staging
-from retriever.errors import MediaError
+from retriever.errors import CannotEncode, MediaError
 
 BATCH_FRAMES = 64
 """Chapters that wait are encoded together, up to so many frames."""
@@ -68,6 +68,7 @@ class Lanes:
     ready: Queue[Item]
     tickets: Queue[tuple[Job, Staging] | None] = field(default_factory=Queue)
     stop: threading.Event = field(default_factory=threading.Event)
+    decoders: list[Decoder] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)  # keys of jobs that nobody waits for any more
 
     def put(self, item: Item) -> None:
@@ -81,6 +82,7 @@ class Lanes:
     def drive(self) -> None:
         """One lane: a decoder child, and the jobs that it takes."""
         with Decoder(limit_s=self.run.limit_s) as decoder:
+            self.decoders.append(decoder)
             while (ticket := self.tickets.get()) and not self.stop.is_set():
                 job, staging = ticket
                 try:
@@ -91,10 +93,11 @@ class Lanes:
 
     def _decode(self, decoder: Decoder, job: Job, staging: Staging) -> None:
         probe = decoder.probe(job.path, self.run.recipe.reader)
+        self.run.policy.length(job.path, probe.duration)
         first = staging.begin(probe, self.run.encoders.spaces)
         complete = staging.end() is not None
         self.put(Begun(job, probe, complete))
-        if complete:
+        if complete or self.stop.is_set():
             return
         began = monotonic()
         for chapter in decoder.chapters(job.path, self.run.wanted(), first):
@@ -114,6 +117,8 @@ def open_lanes(run: Run, count: int) -> Iterator[Lanes]:
         yield lanes
     finally:
         lanes.stop.set()
+        for decoder in lanes.decoders:  # a chapter may take minutes
+            decoder.stop()
         for _ in threads:
             lanes.tickets.put(None)
         for thread in threads:
@@ -126,19 +131,23 @@ class LocalExecutor:
     def carry_out(self, jobs: Sequence[Job], run: Run) -> None:
         count = min(run.children, len(jobs))
         leased = self._leased(jobs, run)
-        with open_lanes(run, count) as lanes:
-            out: dict[str, Job] = {}
-            renewed = monotonic()
-            self._hand_out(islice(leased, AHEAD * count), out, lanes)
-            while out:
-                ended = self._take_in(lanes)
-                for job in ended:
-                    del out[job.key]
-                self._hand_out(islice(leased, len(ended)), out, lanes)
-                if monotonic() - renewed > RENEWAL:
-                    renewed = monotonic()
-                    for job in out.values():
-                        run.take(job)
+        out: dict[str, Job] = {}
+        try:
+            with open_lanes(run, count) as lanes:
+                renewed = monotonic()
+                self._hand_out(islice(leased, AHEAD * count), out, lanes)
+                while out and not run.wish():
+                    ended = self._take_in(lanes)
+                    for job in ended:
+                        del out[job.key]
+                    self._hand_out(islice(leased, len(ended)), out, lanes)
+                    if monotonic() - renewed > RENEWAL:
+                        renewed = monotonic()
+                        for job in out.values():
+                            run.take(job)
+        finally:
+            for job in out.values():  # nobody is at them any more
+                run.put_down(job)
 
     def _leased(self, jobs: Sequence[Job], run: Run) -> Iterator[Job]:
         """The jobs that nobody else is at, or has done since they were planned."""
@@ -147,8 +156,10 @@ class LocalExecutor:
             if holder is None and run.done(job):
                 run.leave(job.id(run.recipe))
             elif holder is None:
+                run.room(job)
                 yield job
             else:
+                run.left.append(job.path)
                 run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))
 
     def _hand_out(self, jobs: Iterator[Job], out: dict[str, Job], lanes: Lanes) -> None:
@@ -157,7 +168,7 @@ class LocalExecutor:
             lanes.tickets.put((job, lanes.run.staging(job)))
 
     def _take_in(self, lanes: Lanes) -> list[Job]:
-        """Wait for something, work on all that is there, and return the jobs that came to their end."""
+        """Wait a while for something, work on all that is there, and return the jobs that came to their end."""
         items = list(_together(lanes.ready))
         for item in items:
             if isinstance(item, Begun):
@@ -168,7 +179,7 @@ class LocalExecutor:
                 case Begun(job, _, complete=True):
                     lanes.run.commit(job)
                 case Ended(job, MediaError() as error) if job.key not in lanes.dropped:
-                    lanes.run.give_up(job, str(error))
+                    lanes.run.give_up(job, error)
                 case Ended(_, Exception() as error) if not isinstance(error, MediaError):
                     raise error
         return [item.job for item in items if isinstance(item, Ended)]
@@ -186,15 +197,18 @@ class LocalExecutor:
             else:
                 job = waiting[0].job
                 lanes.dropped.add(job.key)
-                lanes.run.give_up(job, f"{job.path} could not be encoded: {error}")
+                lanes.run.give_up(job, CannotEncode(f"{job.path} could not be encoded: {error}"))
             return
         for item, result in zip(waiting, encoded, strict=True):
             lanes.run.keep(item.job, item.chapter, result, item.seconds)
 
 
 def _together(ready: Queue[Item]) -> Iterator[Item]:
-    """Wait for one item, then take what else is there, up to a batch of frames."""
-    item = ready.get()
+    """Wait for one item, but not for long; then take what else is there, up to a batch of frames."""
+    try:
+        item = ready.get(timeout=PATIENCE)
+    except Empty:
+        return
     yield item
     frames = 0
     while True:

@@ -1,5 +1,6 @@
-"""What a library remembers beside its media: recipe, files seen before, quarantine, leases, staging folders."""
+"""What a library remembers beside its media: recipe, files seen before, quarantine, runs, leases, staging folders."""
 
+import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,10 @@ from retriever import processes
 from retriever.errors import WrongRecipe
 from retriever.stores import _beside
 from retriever.stores._database import Database
-from retriever.types import FileStat, Quarantined, Reembedding
+from retriever.types import FileStat, Quarantined, Reembedding, RunRecord, RunState, Wish
 
+RUNS_KEPT = 1000
+"""So many runs that are over are remembered: a library that is indexed every minute stays small."""
 _JOB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
@@ -74,19 +77,70 @@ class Catalog:
             catalog.executemany("DELETE FROM quarantine WHERE path = ?", rows)
 
     def quarantine(self, entry: Quarantined) -> None:
-        reason = entry.reason.encode("utf-8", "backslashreplace").decode()  # it may quote a path that is not text
-        row = (packed(entry.path), reason, entry.since, entry.size, entry.mtime_ns)
+        row = (
+            packed(entry.path),
+            _text(entry.reason),
+            entry.since,
+            entry.size,
+            entry.mtime_ns,
+            entry.tries,
+            entry.again,
+        )
         with self._database.writing() as catalog:
             catalog.execute(
-                "INSERT OR REPLACE INTO quarantine (path, reason, since, size, mtime_ns) VALUES (?, ?, ?, ?, ?)", row
+                "INSERT OR REPLACE INTO quarantine (path, reason, since, size, mtime_ns, tries, again)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
             )
 
     def quarantined(self) -> list[Quarantined]:
         with self._database.reading() as catalog:
             rows = catalog.execute(
-                "SELECT path, reason, since, size, mtime_ns FROM quarantine ORDER BY path"
+                "SELECT path, reason, since, size, mtime_ns, tries, again FROM quarantine ORDER BY path"
             ).fetchall()
         return [Quarantined(unpacked(path), *rest) for path, *rest in rows]
+
+    # --------------------------------------------------------------------------------------------------------- runs
+
+    def write_run(self, run: RunRecord) -> None:
+        asked, error = _text(run.asked), _text(run.error)
+        row = (asked, run.state, run.created, run.began, run.ended, json.dumps(dict(run.counts)), error, run.id)
+        with self._database.writing() as catalog:
+            written = catalog.execute(
+                "UPDATE run SET asked = ?, state = ?, created = ?, began = ?, ended = ?, counts = ?, error = ?"
+                " WHERE id = ?",
+                row,
+            )
+            if not written.rowcount:
+                catalog.execute(
+                    "INSERT INTO run (asked, state, created, began, ended, counts, error, id, wish, number)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(number), 0) + 1 FROM run))",
+                    (*row, run.wish),
+                )
+                catalog.execute(
+                    "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE state IN ('done', 'failed', 'cancelled')"
+                    " ORDER BY number DESC LIMIT -1 OFFSET ?)",
+                    (RUNS_KEPT,),
+                )
+
+    def wish(self, run: str, wish: Wish) -> bool:
+        with self._database.writing() as catalog:
+            return bool(catalog.execute("UPDATE run SET wish = ? WHERE id = ?", (wish, run)).rowcount)
+
+    def wished(self, run: str) -> Wish:
+        with self._database.reading() as catalog:
+            row = catalog.execute("SELECT wish FROM run WHERE id = ?", (run,)).fetchone()
+        return Wish(row[0]) if row else Wish.NONE
+
+    def runs(self) -> list[RunRecord]:
+        with self._database.reading() as catalog:
+            rows = catalog.execute(
+                "SELECT id, asked, created, state, began, ended, counts, error, wish FROM run ORDER BY number"
+            ).fetchall()
+        return [
+            RunRecord(id, asked, created, RunState(state), began, ended, json.loads(counts), error, Wish(wish))
+            for id, asked, created, state, began, ended, counts, error, wish in rows
+        ]
 
     # ------------------------------------------------------------------------------------------------------- leases
 
@@ -138,3 +192,8 @@ class Catalog:
 
 def _runs(owner: str, until: float, now: float) -> bool:
     return until > now and not processes.ended(owner)
+
+
+def _text(text: str) -> str:
+    """What SQLite can keep of a text that may quote a path which is none."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -124,11 +124,11 @@ def check(catalog: sqlite3.Connection, folder: Path) -> None:
         WrongFormat: it is, of another format.
     """
     found = held(catalog)
-    if found == current():
-        return
     (ours,) = catalog.execute("PRAGMA application_id").fetchone()
     if found == 0 or ours != APPLICATION_ID:
         raise StoreUnavailable(f"{folder / CATALOG} is no catalog of reelseek: name another folder")
+    if found == current():
+        return
     (maker,) = catalog.execute("SELECT made_by FROM library").fetchone()
     told = f"{folder} is a library of format {found}, written by reelseek {maker}; this one reads format {current()}"
     if found < current():

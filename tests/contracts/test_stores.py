@@ -31,11 +31,14 @@ from retriever.types import (
     Modality,
     Quarantined,
     Ranking,
+    RunRecord,
+    RunState,
     Searched,
     Segment,
     SegmentVectors,
     TimeSpan,
     Tokens,
+    Wish,
     WordQuery,
 )
 
@@ -810,6 +813,52 @@ def test_the_catalog_remembers(store: Store) -> None:
     catalog.forget(["/x", "/nobody"])
     assert catalog.stat("/x") is None
     assert catalog.quarantined() == bad[:1]
+
+
+def test_quarantine_keeps_how_often_and_until_when(store: Store) -> None:
+    catalog = store.catalog
+    catalog.quarantine(Quarantined("/x", "its decoder died", 1.5, 2, 3, 1, 61.5))
+    catalog.quarantine(Quarantined("/x", "its decoder died", 61.5, 2, 3, 2, 661.5))
+    catalog.quarantine(Quarantined("/y", "no media", 1.5, 2, 3))
+    assert [(entry.tries, entry.again) for entry in catalog.quarantined()] == [(2, 661.5), (1, None)]
+
+
+def test_runs_are_kept_in_order_and_replaced_whole(store: Store) -> None:
+    catalog = store.catalog
+    assert catalog.runs() == []
+    asked = '{"paths": ["/clips/\\udcff"]}'
+    first, second = RunRecord("f0", asked, 9.0), RunRecord("a1", "{}", 5.0)
+    for each in (first, second):
+        catalog.write_run(each)
+    assert catalog.runs() == [first, second]
+    first = replace(first, state=RunState.FAILED, began=10.0, ended=11.5, counts={"files": 3.0}, error="\udcff is bad")
+    catalog.write_run(first)
+    kept = catalog.runs()
+    assert kept == [replace(first, error="\\udcff is bad"), second]
+    assert kept[0].lease == "run-f0"
+
+
+def test_a_wish_waits_until_it_is_taken_back(store: Store) -> None:
+    catalog = store.catalog
+    run = RunRecord("f0", "{}", 9.0)
+    catalog.write_run(run)
+    assert catalog.wished("f0") is Wish.NONE
+    assert catalog.wish("f0", Wish.PAUSE)
+    assert catalog.wished("f0") is Wish.PAUSE
+    catalog.write_run(replace(run, state=RunState.RUNNING))  # whoever works on it knows nothing of the wish
+    assert catalog.runs() == [replace(run, state=RunState.RUNNING, wish=Wish.PAUSE)]
+    assert catalog.wish("f0", Wish.NONE)
+    assert catalog.wished("f0") is Wish.NONE
+    assert not catalog.wish("nobody", Wish.CANCEL)
+    assert catalog.wished("nobody") is Wish.NONE
+
+
+def test_old_runs_are_forgotten_and_open_ones_are_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retriever.stores._catalog.RUNS_KEPT", 2)
+    for number in range(6):
+        state = RunState.PAUSED if number == 0 else RunState.DONE
+        store.catalog.write_run(RunRecord(f"run{number}", "{}", float(number), state))
+    assert [run.id for run in store.catalog.runs()] == ["run0", "run4", "run5"]
 
 
 def test_a_lease_has_one_owner(store: Store) -> None:

@@ -32,6 +32,12 @@ def test_the_page_tells_what_a_command_prints(kept, tmp_path, capsys, name, word
 
 def test_the_page_tells_what_writing_commands_print(no_weights, media, capsys):
     (media / "empty.mp4").touch()
-    for name, words in (("index", ["clips"]), ("media", ["--quarantined"]), ("delete", ["clips/tone.wav"])):
+    writing = (
+        ("index", ["clips"]),
+        ("media", ["--quarantined"]),
+        ("jobs", ["list", "--all"]),
+        ("delete", ["clips/tone.wav"]),
+    )
+    for name, words in writing:
         printed = printed_by(name, *words, capsys=capsys)
         assert fits(shape(printed), shape(documented()[name])), name

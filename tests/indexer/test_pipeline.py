@@ -1,7 +1,7 @@
 """From files to a library, with decoder children, without weights."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +10,22 @@ import pytest
 from libraries import contents
 from reels import write_reel
 
-from indexer import pipeline, sources
+from indexer import pipeline, sources, watching
 from indexer.encoding import Encoders
-from indexer.events import Committed, Event, SetAside, Summary, Warned
+from indexer.events import Committed, Event, Planned, SetAside, Summary, Warned
 from indexer.executors import local as executor
 from indexer.plan import NO_SOUND
+from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
 from retriever import processes
-from retriever.errors import SpaceMismatch, WrongRecipe
+from retriever.errors import DiskFull, ManifestError, SpaceMismatch, WrongRecipe
 from retriever.ports import Store
 from retriever.stores import memory
 from retriever.types import Media, Metadata, Modality, Pictures, Times, Tokens
 
+USUAL = Policy()
 RECIPE = Recipe("fake", vision=("colours",), sampling="fixed(2)", pages="fixed(1)", chapter=4.0)
 
 
@@ -43,9 +45,9 @@ class House:
             {"subtitles": fakes.Subtitles()},
         )
 
-    def index(self, *paths: Path, prune: bool = False, metadata: Metadata | None = None, owner: str = "") -> Summary:
+    def run(self, owner: str = "", policy: Policy = USUAL) -> Run:
         self.said = []
-        run = Run(
+        return Run(
             self.recipe,
             self.encoders,
             self.store,
@@ -53,7 +55,18 @@ class House:
             owner or processes.me(),
             self.said.append,
             limit_s=3.0,
+            policy=policy,
         )
+
+    def index(
+        self,
+        *paths: Path,
+        prune: bool = False,
+        metadata: Metadata | None = None,
+        owner: str = "",
+        policy: Policy = USUAL,
+    ) -> Summary:
+        run = self.run(owner, policy)
         named = paths or (self.folder,)
         wanted = sources.found(named, metadata)
         return pipeline.index(wanted, run, executor.build(), named if prune else [])
@@ -262,9 +275,12 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(house: House) -> 
             os.utime(clip, ns=(1, 1))
             return super().encode_frames(frames, spans)
 
-    house.encoders = replace(house.encoders, vision={"colours": Meddling()})
+    whole, house.encoders = house.encoders, replace(house.encoders, vision={"colours": Meddling()})
     assert "changed while" in house.index().quarantined[str(clip)]
     assert house.media() == []
+    house.encoders = whole
+    assert house.index().indexed == [str(clip)], "as it is now it was never tried"
+    assert house.store.catalog.quarantined() == []
 
 
 def test_one_file_after_the_other_and_all_at_once_give_the_same(house: House, tmp_path: Path) -> None:
@@ -291,3 +307,195 @@ def test_every_commit_is_told_once(house: House) -> None:
         "green",
         "red",
     ]
+
+
+# ------------------------------------------------------------------------------------------------- limits and tries
+
+
+class Choking(fakes.Colours):
+    """Has no memory left."""
+
+    def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
+        raise RuntimeError("out of memory")
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the time of day."""
+
+    def at(seconds: float) -> None:
+        monkeypatch.setattr("indexer.plan.time", lambda: seconds)
+
+    at(0.0)
+    return at
+
+
+def test_a_poison_file_is_tried_again_after_growing_waits_and_then_no_more(
+    house: House, at: Callable[[float], None]
+) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red", crash_at=1)
+    policy = Policy(tries=2)
+
+    def tried() -> tuple[bool, str]:
+        reason = house.index(policy=policy).quarantined[str(clip)]
+        return any(isinstance(event, Planned) and event.files for event in house.said), reason
+
+    assert tried() == (True, house.store.catalog.quarantined()[0].reason)
+    at(59.0)
+    went, reason = tried()
+    assert (went, "try 1 of 2" in reason) == (False, True)
+    at(61.0)
+    went, reason = tried()
+    assert (went, "given up after 2 tries" in reason) == (True, True)
+    at(1e9)
+    assert tried() == (False, reason)
+    write_reel(clip, "red")
+    assert house.index(policy=policy).indexed == [str(clip)]
+
+
+def test_what_failed_for_want_of_memory_leaves_quarantine_when_it_is_indexed(
+    house: House, at: Callable[[float], None]
+) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+    whole, house.encoders = house.encoders, replace(house.encoders, vision={"colours": Choking()})
+    assert "out of memory" in house.index().quarantined[str(clip)]
+    house.encoders = whole
+    assert house.index().indexed == []
+    at(61.0)
+    assert house.index().indexed == [str(clip)]
+    assert house.store.catalog.quarantined() == []
+    assert house.store.catalog.stat(str(clip))
+
+
+def test_a_file_in_quarantine_whose_content_came_by_another_path_leaves_it(
+    house: House, at: Callable[[float], None]
+) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red")
+    whole, house.encoders = house.encoders, replace(house.encoders, vision={"colours": Choking()})
+    house.index()
+    house.encoders = whole
+    write_reel(house.folder / "b.synthetic", "red")
+    assert house.index().indexed == [str(house.folder / "b.synthetic")]
+    at(61.0)
+    summary = house.index()
+    assert (summary.unchanged, summary.quarantined) == (1, {})
+    assert house.store.catalog.quarantined() == []
+    assert set(house.media()[0].paths) == {str(clip), str(house.folder / "b.synthetic")}
+
+
+def test_files_over_a_limit_are_set_aside_until_it_is_raised(house: House) -> None:
+    long = write_reel(house.folder / "long.synthetic", "red", "blue", "green")
+    large = write_reel(house.folder / "large.synthetic", *["red"] * 2, seconds=1.0)
+    large.write_text(large.read_text() + " " * 2000)
+    good = write_reel(house.folder / "good.synthetic", "white")
+    for _ in range(4):
+        summary = house.index(policy=Policy(tries=1, most_seconds=5.0, most_bytes=2000))
+        assert {Path(path).name: reason.partition(" ")[2][:6] for path, reason in summary.quarantined.items()} == {
+            "long.synthetic": "is 9 s",
+            "large.synthetic": "has 2,",
+        }
+    assert [media.path for media in house.media()] == [str(good)]
+    assert len(house.store.catalog.quarantined()) == 2
+    assert sorted(house.index(policy=Policy(tries=1)).indexed) == [str(large), str(long)]
+    assert house.store.catalog.quarantined() == []
+    assert house.store.catalog.staged() == []
+
+
+def test_a_disk_that_is_nearly_full_stops_the_run_and_nothing_is_lost(house: House) -> None:
+    write_reel(house.folder / "a.synthetic", "red")
+    house.index()
+    clip = write_reel(house.folder / "b.synthetic", "blue")
+    with pytest.raises(DiskFull, match="--least-free"):
+        house.index(policy=Policy(least_free=10**18))
+    assert len(house.media()) == 1
+    assert house.store.catalog.staged() == []
+    assert house.store.catalog.leased() == {}
+    assert house.index().indexed == [str(clip)]
+
+
+# ----------------------------------------------------------------------------------------------------------- staying
+
+
+def old(path: Path) -> Path:
+    """As if nobody had written to it for long."""
+    os.utime(path, (1_000_000, 1_000_000))
+    return path
+
+
+def stay(house: House, *steps: Callable[[], object], prune: bool = False) -> Run:
+    """Watch the folder; before each look but the first something happens, and then the keyboard interrupts."""
+    todo: list[Callable[[], object] | None] = [None, *steps]
+    run = house.run()
+
+    def look() -> list[sources.Source]:
+        if not todo:
+            raise KeyboardInterrupt
+        if step := todo.pop(0):
+            step()
+        return sources.found([house.folder])
+
+    watching.watch(look, run, executor.build(), [house.folder] if prune else [], 0.01)
+    return run
+
+
+def test_staying_takes_what_is_new_changed_and_renamed(house: House) -> None:
+    one = old(write_reel(house.folder / "one.synthetic", "red"))
+    two = house.folder / "two.synthetic"
+    run = stay(
+        house,
+        lambda: old(write_reel(two, "blue")),
+        lambda: old(write_reel(one, "green", "white")),
+        lambda: two.rename(house.folder / "three.synthetic"),
+        lambda: None,
+    )
+    assert [Path(path).name for path in run.summary.indexed] == ["one.synthetic", "two.synthetic", "one.synthetic"]
+    assert [(Path(media.path).name, media.duration) for media in house.media()] == [
+        ("one.synthetic", 6.0),
+        ("three.synthetic", 3.0),
+    ]
+    assert sum(isinstance(event, Planned) for event in house.said) == 4, "a look that sees nothing plans nothing"
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_staying_takes_out_what_is_removed_only_if_that_is_asked_for(house: House, prune: bool) -> None:
+    clip = old(write_reel(house.folder / "a.synthetic", "red"))
+    old(write_reel(house.folder / "b.synthetic", "blue"))
+    stay(house, clip.unlink, prune=prune)
+    assert len(house.media()) == (1 if prune else 2)
+
+
+def test_a_file_that_is_being_written_waits(house: House) -> None:
+    clip = house.folder / "a.synthetic"
+    assert stay(house, lambda: write_reel(clip, "red"), lambda: write_reel(clip, "blue")).summary.indexed == []
+    assert stay(house, lambda: old(clip)).summary.indexed == [str(clip)]
+
+
+def test_staying_tries_a_file_again_when_its_time_has_come(house: House, at: Callable[[float], None]) -> None:
+    clip = old(write_reel(house.folder / "a.synthetic", "red", crash_at=1))
+    stay(house, lambda: None)
+    (entry,) = house.store.catalog.quarantined()
+    assert entry.tries == 1
+    house.store.catalog.quarantine(replace(entry, again=0.0))
+    stay(house)
+    (entry,) = house.store.catalog.quarantined()
+    assert (entry.path, entry.tries) == (str(clip), 2)
+
+
+def test_a_file_that_another_was_at_is_taken_up_when_that_one_is_gone(house: House) -> None:
+    clip = old(write_reel(house.folder / "a.synthetic", "red"))
+    lease = f"{house_key(house)}-{RECIPE.digest[:8]}"
+    house.store.catalog.lease(lease, "elsewhere:1:1", 60)
+    run = stay(house, lambda: None, lambda: house.store.catalog.release(lease, "elsewhere:1:1"), lambda: None)
+    assert run.summary.indexed == [str(clip)]
+    assert sum(isinstance(event, Warned) for event in house.said) == 1
+
+
+def test_a_look_that_goes_wrong_is_told_of_and_repeated(house: House) -> None:
+    clip = old(write_reel(house.folder / "a.synthetic", "red"))
+
+    def wrong() -> None:
+        raise ManifestError("line 2 is not JSON")
+
+    run = stay(house, wrong, wrong, lambda: old(write_reel(clip, "blue", "green")))
+    assert len(run.summary.indexed) == 2
+    assert sum(isinstance(event, Warned) for event in house.said) == 1

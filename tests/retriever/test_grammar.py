@@ -243,7 +243,14 @@ def test_a_field_of_examples_binds_only_what_touches_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"), [("a image:b(1).png", 3), ("both(image:a.png, barking)", 6), ('image:"" a', 1), ("-(like:x)", 3)]
+    ("text", "place"),
+    [
+        ("a image:b(1).png", 3),
+        ("both(image:a.png, barking)", 6),
+        ('image:"" a', 1),
+        ("-(like:x)", 3),
+        ("seen: like:x", 1),
+    ],
 )
 def test_an_example_that_cannot_be_read_is_pointed_at(text: str, place: int) -> None:
     with pytest.raises(QueryError, match=f"at character {place},"):

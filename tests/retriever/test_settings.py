@@ -73,3 +73,30 @@ def test_what_is_printed_can_be_read_again(tmp_path_factory, library):
     first = resolve({"library": library, "limit": "9"}, {"REELSEEK_CONFIG": ""})
     file.write_text(first.as_toml(), encoding="utf-8")
     assert resolve({}, {}, file).settings == first.settings
+
+
+@pytest.mark.parametrize(
+    ("raw", "size"),
+    [("0", 0), ("1000", 1000), ("5 kB", 5000), ("1.5GB", 1_500_000_000), ("20g", 20 * 10**9), ("2TB", 2 * 10**12)],
+)
+def test_a_size_is_bytes_or_has_a_unit(raw, size):
+    assert resolve({"most_bytes": raw}, {"REELSEEK_CONFIG": ""}).settings.most_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("least_free", "-1"),
+        ("least_free", "1 GiB"),
+        ("least_free", "much"),
+        ("every", "-1"),
+        ("every", "inf"),
+        ("most_seconds", "nan"),
+        ("most_seconds", "1:30"),
+        ("tries", "0"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_one_line(name, raw):
+    with pytest.raises(BadSettings, match="it wants a") as told:
+        resolve({name: raw}, {"REELSEEK_CONFIG": ""})
+    assert "\n" not in str(told.value)

@@ -12,7 +12,7 @@ from libraries import OLD, SEEN_AGAIN, contents, directions, entry, facts
 
 from retriever.errors import StoreUnavailable, WrongFormat
 from retriever.stores import _format, local
-from retriever.types import Searched
+from retriever.types import RunRecord, RunState, Searched, Wish
 
 EARLIER = sorted(Path(__file__).parent.glob("format[0-9]*"))
 
@@ -52,7 +52,14 @@ def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> No
     assert json.loads(json.dumps(found)) == json.loads((stored / "expected.json").read_text())
     assert store.catalog.recipe() == ("r1", '{"pack": "offline"}')
     assert store.catalog.stat("/clips/a.mp4")
-    assert [each.path for each in store.catalog.quarantined()] == ["/clips/bad.mp4"]
+    bad, *heavy = store.catalog.quarantined()
+    assert (bad.path, bad.tries, bad.again) == ("/clips/bad.mp4", 1, None)
+    assert [(each.tries, each.again) for each in heavy] == ([(2, 605.0)] if held >= 3 else [])
+    assert [(run.id, run.state, run.wish) for run in store.catalog.runs()] == (
+        [("9f2c41aa", RunState.PAUSED, Wish.CANCEL)] if held >= 3 else []
+    )
+    store.catalog.write_run(RunRecord("0", "{}", 1.0))
+    assert store.catalog.runs()[-1].id == "0"
     assert local.problems(folder) == []
     if held >= 2:
         store.choose(Searched.BOTH)
@@ -136,10 +143,11 @@ def test_a_catalog_that_is_none(content: bytes, tmp_path: Path) -> None:
         local.build(tmp_path, create=False)
 
 
-def test_a_catalog_of_somebody_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [_format.current(), 77])
+def test_a_catalog_of_somebody_else(number: int, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
         catalog.execute("CREATE TABLE notes (text)")
-        catalog.execute("PRAGMA user_version = 3")
+        catalog.execute(f"PRAGMA user_version = {number}")
     with pytest.raises(StoreUnavailable, match="no catalog of reelseek"):
         local.build(tmp_path)
 

@@ -1,0 +1,219 @@
+"""Indexing runs from a person's side: what was asked for, kept so that it can be asked for again, and carried out."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from api import parts
+from indexer import jobs, manifests, pipeline, sources, watching
+from indexer.events import Summary, Watch
+from indexer.policy import Policy
+from indexer.recipe import Recipe
+from indexer.run import Run
+from retriever import processes
+from retriever.errors import CannotOpen, ManifestError, MissingExtra, NoSuchJob, WrongFormat
+from retriever.ports import Store
+from retriever.settings import Settings
+from retriever.types import Metadata, Quarantined, RunState, Wish, jsonable
+
+DEFAULTS = Settings()
+POLICY = Policy(DEFAULTS.tries, DEFAULTS.most_seconds, DEFAULTS.most_bytes, DEFAULTS.least_free)
+PATIENCE = 30.0
+"""Seconds that somebody who stops a job waits for it: longer than a batch takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an indexing run was asked for.  Paths are absolute, so that it can be done again from anywhere."""
+
+    paths: tuple[str, ...]
+    pack: str = DEFAULTS.pack
+    budget: float = DEFAULTS.budget
+    sampling: str = DEFAULTS.sampling
+    metadata: Metadata | None = None
+    prune: bool = False
+    jobs: int = DEFAULTS.jobs
+    policy: Policy = POLICY
+    models: parts.ModelChoice = parts.AS_MADE
+    every: float = 0.0  # seconds between two looks at the paths; 0: one pass
+    only: tuple[str, ...] = ()  # of the files behind `paths` only these; empty: all of them
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """What `text` wrote; what it does not say is as usual.
+
+        Raises:
+            WrongFormat: it asks for something that only a newer version knows.
+        """
+        told: dict[str, Any] = json.loads(text)
+        kinds = {"metadata": Metadata, "policy": Policy, "models": parts.ModelChoice}
+        inner = {name: told[name] for name in kinds if told.get(name)}
+        for kind, said in ((cls, told), *((kinds[name], said) for name, said in inner.items())):
+            if unknown := sorted(said.keys() - {field.name for field in fields(kind)}):
+                raise WrongFormat(
+                    f"a job of this library asks for {', '.join(unknown)}, which this version does not know: install "
+                    "the one that registered it"
+                )
+        made = {name: kinds[name](**_frozen(said)) for name, said in inner.items()}
+        return cls(**{**_frozen(told), **made})
+
+    @property
+    def text(self) -> str:
+        return json.dumps(jsonable(self))
+
+    @property
+    def folders(self) -> list[Path]:
+        return [Path(path) for path in self.paths if Path(path).is_dir()]
+
+    def recipe(self) -> Recipe:
+        """
+        Raises:
+            BadSettings, MissingExtra, WeightsError: as `parts.recipe`.
+        """
+        return parts.recipe(self.pack, self.models, self.budget, self.sampling)
+
+    def found(self) -> list[sources.Source]:
+        """
+        Raises:
+            CannotOpen, ManifestError: as `sources.found`.
+        """
+        every = sources.found([Path(path) for path in self.paths], self.metadata)
+        only = set(self.only)
+        return [source for source in every if str(source.path) in only] if only else every
+
+    def covers(self, files: Iterable[str]) -> list[str]:
+        """Those of these files that are behind the paths."""
+        wanted, roots = list(files), [Path(path) for path in self.paths]
+        lists = [root for root in roots if root.suffix.lower() in manifests.SUFFIXES and root.is_file()]
+        listed = {str(source.path) for source in sources.found(lists)} if lists else set()
+        return [file for file in wanted if file in listed or any(Path(file).is_relative_to(root) for root in roots)]
+
+
+def _frozen(told: dict[str, Any]) -> dict[str, Any]:
+    """Lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+
+
+def absolute(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple(str(Path(path).absolute()) for path in paths)
+
+
+def settled(models: parts.ModelChoice) -> parts.ModelChoice:
+    """The same, files and folders by their absolute paths."""
+
+    def place(name: str) -> str:
+        return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+    plugin, colon, model = models.video_model.partition(":")
+    return replace(
+        models,
+        model=place(models.model),
+        checkpoint=place(models.checkpoint),
+        sound_model=place(models.sound_model),
+        sound_checkpoint=place(models.sound_checkpoint),
+        video_model=f"{plugin}{colon}{place(model)}",
+    )
+
+
+def index(store: Store, asked: Asked, watch: Watch) -> Summary:
+    """Register a job and carry it out.
+
+    Raises:
+        as `Library.index`; of a path that is not there and of a pack or model that cannot be, nothing is registered.
+    """
+    for path in asked.paths:
+        sources.there(Path(path))
+    recipe = asked.recipe()
+    record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
+    return _carry_out(store, record.id, asked, recipe, watch)
+
+
+def resume(store: Store, name: str, watch: Watch) -> tuple[jobs.Standing, Summary | None]:
+    """Go on with a job where it stopped, as it was asked for.  None: there is nothing to be done, it is over, or
+    somebody works on it.
+
+    Raises:
+        NoSuchJob: there is none of this name, or it was cancelled.
+        as `Library.index`.
+    """
+    found = jobs.named(store, name)
+    if found.by and found.record.wish is Wish.PAUSE:
+        found = jobs.pause(store, name, PATIENCE)  # it is about to stop
+    if found.record.state is RunState.CANCELLED:
+        paths = " ".join(Asked.of(found.record.asked).paths)
+        raise NoSuchJob(f"job {found.record.id} was cancelled, and is not gone on with: reelseek index {paths}")
+    if found.by or found.is_over:
+        return found, None
+    asked = Asked.of(found.record.asked)
+    recipe = asked.recipe()
+    summary = _carry_out(store, found.record.id, asked, recipe, watch)
+    return jobs.named(store, found.record.id), summary
+
+
+def retry(
+    store: Store, name: str | None, files: Sequence[str], watch: Watch
+) -> tuple[list[tuple[jobs.Standing, Summary]], list[str]]:
+    """Take files out of quarantine, and index them as the newest job did that they belong to, or as the one named
+    `name` did.  `files` are files, or folders of them; none: all.  Also returns files that no job knows; they are out
+    of quarantine all the same.
+
+    Raises:
+        NoSuchJob: there is no job of this name.
+        as `Library.index`.
+    """
+    runs = [jobs.named(store, name)] if name else jobs.standing(store)[::-1]
+    shut = {entry.path for entry in store.catalog.quarantined() if not files or _below(entry, files)}
+    work: list[Asked] = []
+    for run in runs:
+        asked = Asked.of(run.record.asked)
+        try:
+            mine = asked.covers(sorted(shut))
+        except (CannotOpen, ManifestError, MissingExtra):  # its list cannot be read any more
+            continue
+        shut -= set(mine)
+        if mine:
+            work.append(replace(asked, only=tuple(mine), prune=False, every=0.0))
+    left = [] if name else sorted(shut)
+    store.catalog.forget([*left, *(path for asked in work for path in asked.only)])
+    done = []
+    for asked in work:
+        recipe = asked.recipe()
+        record = jobs.register(store, asked.text)
+        summary = _carry_out(store, record.id, asked, recipe, watch)
+        done.append((jobs.named(store, record.id), summary))
+    return done, left
+
+
+def _below(entry: Quarantined, files: Sequence[str]) -> bool:
+    return any(Path(entry.path).is_relative_to(file) for file in files)
+
+
+def _carry_out(store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch) -> Summary:
+    summary = Summary()
+    with jobs.at_work(store, jobs.named(store, name).record, processes.me(), summary) as post:
+        found = asked.found()
+        encoders = parts.encoders(recipe, asked.models)
+        if store.catalog.recipe() is None:
+            parts.tried(recipe, encoders)
+        run = Run(
+            recipe=recipe,
+            encoders=encoders,
+            store=store,
+            segmenter=parts.SEGMENTERS.load(recipe.segmenter).build(),
+            owner=processes.me(),
+            watch=watch,
+            children=parts.decoders(asked.jobs),
+            summary=summary,
+            policy=asked.policy,
+            post=post,
+        )
+        executor = parts.EXECUTORS.load("local").build()
+        below = asked.folders if asked.prune else []
+        if asked.every:
+            watching.watch(asked.found, run, executor, below, asked.every)
+        else:
+            pipeline.index(found, run, executor, below)
+    return summary

@@ -1,0 +1,144 @@
+"""Lists of files with what is known of them: JSON lines, CSV, Parquet.
+
+    {"path": "clips/a.mp4", "title": "A", "tags": ["sea", "2026"], "recorded": "2026-01-31T12:00:00+01:00"}
+
+The keys are the same in each: `path` (absolute, or from where the list lies), `title`, `tags`, `recorded` and
+`collection`.  In CSV they are the first line, and tags stand in one field with `;` between them.  Parquet needs the
+extra `parquet`.  A list is read to its end before anything is done with it, so a wrong line leaves all as it was.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from retriever.errors import ManifestError, MissingExtra
+from retriever.types import Metadata
+
+KEYS = frozenset({"path", "title", "tags", "recorded", "collection"})
+SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
+Row = tuple[Path, Metadata]
+
+
+def read(manifest: Path) -> Iterator[Row]:
+    """The absolute path of each file that is listed, and what is said of it, in order.
+
+    Raises:
+        ManifestError: a line is wrong; the message has its number.
+        MissingExtra: a `.parquet` is named, and nothing here reads one.
+    """
+    lines = {".jsonl": _json_lines, ".csv": _table, ".parquet": _parquet}[manifest.suffix.lower()]
+    for where, entry in lines(manifest):
+        yield _row(manifest, where, entry)
+
+
+def _json_lines(manifest: Path) -> Iterator[tuple[str, Any]]:
+    with manifest.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                where = f"{manifest}, line {number}"
+                try:
+                    yield where, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ManifestError(f"{where} is not JSON: {error.msg} at column {error.colno}") from error
+
+
+def _table(manifest: Path) -> Iterator[tuple[str, Any]]:
+    """Empty fields say nothing; empty lines are passed over."""
+    with manifest.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        names: list[str] = []
+        while True:
+            number = rows.line_num + 1
+            where = f"{manifest}, line {number}"
+            try:
+                fields = next(rows, None)
+            except csv.Error as error:
+                raise ManifestError(f"{where} is no line of CSV: {error}") from error
+            if fields is None:
+                return
+            if not fields:
+                continue
+            if not names:
+                names = _header(where, [field.strip() for field in fields])
+                continue
+            if len(fields) != len(names):
+                raise ManifestError(f"{where} has {len(fields)} fields, and the first line names {len(names)}")
+            said = {name: field for name, field in zip(names, fields, strict=True) if field}
+            yield where, {**said, "tags": _split(said.get("tags", ""))}
+
+
+def _header(where: str, names: list[str]) -> list[str]:
+    if "path" not in names or len(set(names)) < len(names):
+        raise ManifestError(f"{where} names {', '.join(names)}: it wants each of its columns once, and path among them")
+    _known(where, names)
+    return names
+
+
+def _parquet(manifest: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MissingExtra(f"{manifest} needs pyarrow: pip install 'reelseek[parquet]'") from error
+    try:
+        with ParquetFile(manifest) as file:
+            _header(f"{manifest}", list(file.schema_arrow.names))
+            number = 0
+            for batch in file.iter_batches():
+                for entry in batch.to_pylist():
+                    number += 1
+                    yield f"{manifest}, row {number}", {k: _plain(k, v) for k, v in entry.items() if v is not None}
+    except ArrowException as error:
+        raise ManifestError(f"{manifest} is no Parquet file: {str(error).splitlines()[0]}") from error
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A value of Parquet as JSON would have it; tags may be one text, as in CSV."""
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if key == "tags" and isinstance(value, str):
+        return _split(value)
+    return value
+
+
+def _split(tags: str) -> list[str]:
+    return [tag.strip() for tag in tags.split(";") if tag.strip()]
+
+
+def _known(where: str, names: list[str]) -> None:
+    unknown = sorted(set(names) - KEYS)
+    if unknown:
+        raise ManifestError(f"{where} has unknown keys {', '.join(unknown)}: known are {', '.join(sorted(KEYS))}")
+
+
+def _row(manifest: Path, where: str, entry: Any) -> Row:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or not entry["path"]:
+        raise ManifestError(f'{where} has no path: it wants {{"path": "clip.mp4", "title": …, "tags": […]}}')
+    _known(where, list(entry))
+    if "\0" in entry["path"]:
+        raise ManifestError(f"{where}: path is {entry['path']!r}; it wants the name of a file")
+    tags = entry.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ManifestError(f"{where}: tags is {tags!r}; it wants a list of strings")
+    for key in ("title", "recorded", "collection"):
+        if not isinstance(entry.get(key, ""), str):
+            raise ManifestError(f"{where}: {key} is {entry[key]!r}; it wants a string")
+    recorded = entry.get("recorded", "")
+    if recorded:
+        try:
+            datetime.fromisoformat(recorded)
+        except ValueError as error:
+            raise ManifestError(
+                f"{where}: recorded is {recorded!r}; it wants a date such as 2026-01-31T12:00:00+01:00"
+            ) from error
+    said = Metadata(
+        title=entry.get("title", ""),
+        tags=tuple(tags),
+        recorded=recorded,
+        recorded_source="manifest" if recorded else "",
+        collection=entry.get("collection", ""),
+    )
+    return manifest.parent.joinpath(entry["path"]).absolute(), said

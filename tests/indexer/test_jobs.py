@@ -1,0 +1,181 @@
+"""Runs as the catalog has them: who is at work, what is wished, what is cleared away."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fakes
+import pytest
+from reels import write_reel
+
+from indexer import jobs, pipeline, sources
+from indexer.encoding import Encoders
+from indexer.events import Advanced, Event, Opened, Summary, Watch
+from indexer.executors import local as executor
+from indexer.recipe import Recipe
+from indexer.run import Run
+from indexer.segmenters import fixed
+from indexer.staging import Staging
+from retriever import processes
+from retriever.errors import CannotOpen, NoSuchJob, StoreLocked
+from retriever.ports import Store
+from retriever.stores import memory
+from retriever.types import RunRecord, RunState, Wish
+
+ME, ELSEWHERE = processes.me(), "elsewhere:1:1"
+RECIPE = Recipe("fake", vision=("colours",), sampling="fixed(2)", pages="fixed(1)", chapter=4.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = memory.build(tmp_path / "lib")
+    yield store
+    store.close()
+
+
+def state(store: Store, record: RunRecord) -> str:
+    return jobs.named(store, record.id).state
+
+
+def index(store: Store, folder: Path, post: jobs.Post, summary: Summary, watch: Watch, limit_s: float = 60.0) -> None:
+    encoders = Encoders(fakes.HashingSentences(), {"colours": fakes.Colours()}, {}, {}, {})
+    run = Run(RECIPE, encoders, store, fixed.build(), ME, watch, limit_s=limit_s, summary=summary, post=post)
+    pipeline.index(sources.found([folder]), run, executor.build())
+
+
+def test_a_run_is_queued_running_and_done(store: Store) -> None:
+    record, summary = jobs.register(store, "{}"), Summary()
+    assert state(store, record) == "queued"
+    with jobs.at_work(store, record, ME, summary) as post:
+        assert (state(store, record), jobs.named(store, record.id).by) == ("running", ME)
+        summary.indexed.append("/a")
+        summary.files = 1
+        assert post.wish(summary) is Wish.NONE
+        assert jobs.named(store, record.id).record.counts["indexed"] == 1
+    done = jobs.named(store, record.id)
+    assert (done.state, done.by, done.is_over) == ("done", "", True)
+    assert done.record.began is not None
+    assert done.record.ended is not None
+    assert summary.job == record.id
+
+
+def test_what_others_did_of_a_run_is_counted(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    for _ in range(2):
+        summary = Summary(files=1, indexed=["/a"], media_seconds=1.5)
+        with jobs.at_work(store, jobs.named(store, record.id).record, ME, summary):
+            pass
+    counts = jobs.named(store, record.id).record.counts
+    assert (counts["files"], counts["indexed"], counts["media_s"]) == (2, 2, 3.0)
+
+
+def test_a_run_that_raises_failed_and_one_that_is_interrupted_can_be_gone_on_with(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    with pytest.raises(CannotOpen), jobs.at_work(store, record, ME, Summary()):
+        raise CannotOpen("/a is not there")
+    assert (state(store, record), jobs.named(store, record.id).record.error) == ("failed", "/a is not there")
+    with pytest.raises(KeyboardInterrupt), jobs.at_work(store, record, ME, Summary()):
+        raise KeyboardInterrupt
+    assert (state(store, record), jobs.named(store, record.id).record.error) == (jobs.INTERRUPTED, "")
+
+
+def test_nobody_works_on_a_run_that_somebody_is_at(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    store.catalog.lease(record.lease, ELSEWHERE, 60)
+    told = f"job {record.id} is being worked on by {ELSEWHERE}"
+    with pytest.raises(StoreLocked, match=told), jobs.at_work(store, record, ME, Summary()):
+        pass
+    assert store.catalog.leased() == {record.lease: ELSEWHERE}
+
+
+def test_the_same_asked_again_goes_on_with_the_same_job(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    assert jobs.register(store, "{}") == record
+    assert jobs.register(store, '{"paths": []}') != record
+    store.catalog.lease(record.lease, ELSEWHERE, 60)
+    assert jobs.register(store, "{}").id != record.id, "somebody is at that one"
+    store.catalog.release(record.lease, ELSEWHERE)
+    store.catalog.write_run(replace(record, state=RunState.CANCELLED))
+    assert jobs.register(store, "{}").id != record.id
+
+
+def test_a_name_is_an_id_or_the_beginning_of_one(store: Store) -> None:
+    for id in ("abcd1234", "abcd9999", "ffff0000"):
+        store.catalog.write_run(RunRecord(id, "{}", 1.0))
+    assert jobs.named(store, "abcd1234").record.id == "abcd1234"
+    assert jobs.named(store, "ffff").record.id == "ffff0000"
+    for name, why in (("abcd", "begins the id of 2 jobs"), ("fff", "is no job"), ("", "is no job")):
+        with pytest.raises(NoSuchJob, match=why):
+            jobs.named(store, name)
+
+
+def test_pausing_what_nobody_is_at_is_at_once(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    for _ in range(2):
+        assert jobs.pause(store, record.id).state == "paused"
+    assert store.catalog.wished(record.id) is Wish.NONE
+
+
+def test_a_worker_that_does_not_answer_is_waited_for_in_vain(store: Store) -> None:
+    record = jobs.register(store, "{}")
+    store.catalog.lease(record.lease, ELSEWHERE, 60)
+    store.catalog.write_run(replace(record, state=RunState.RUNNING))
+    found = jobs.cancel(store, record.id, ME, patience=0.01)
+    assert (found.state, found.by, found.record.wish) == ("running", ELSEWHERE, Wish.CANCEL)
+    store.catalog.release(record.lease, ELSEWHERE)  # it died, and did not get to it
+    assert jobs.cancel(store, record.id, ME).state == "cancelled"
+    assert store.catalog.wished(record.id) is Wish.NONE
+
+
+def test_cancelling_clears_what_the_run_began_and_nothing_else(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LOOK", 0.0)
+    monkeypatch.setattr(executor, "BATCH_FRAMES", 1)
+    clip = write_reel(tmp_path / "clips" / "a.synthetic", "red", "blue", "green")
+    record, summary = jobs.register(store, "{}"), Summary()
+
+    def pause(event: Event) -> None:
+        if isinstance(event, Advanced):
+            store.catalog.wish(record.id, Wish.PAUSE)
+
+    with jobs.at_work(store, record, ME, summary) as post:
+        index(store, clip.parent, post, summary, pause)
+    (name,) = store.catalog.staged()
+    assert Staging(store.catalog.staging(name)).begun_by() == record.id
+    others = {"other-1": "anothers", "mine-2": record.id, "none-3": ""}
+    for staged, run in others.items():
+        (store.catalog.staging(staged) / "job.json").write_text(f'{{"run": "{run}"}}')
+    store.catalog.staging("empty-4")
+    store.catalog.staging("leased-5")
+    store.catalog.lease("leased-5", ELSEWHERE, 60)
+    assert jobs.cancel(store, record.id, ME).state == "cancelled"
+    assert store.catalog.staged() == ["leased-5", "none-3", "other-1"]
+    assert store.catalog.leased() == {"leased-5": ELSEWHERE}
+
+
+def test_a_pause_does_not_wait_for_a_decoder_that_hangs(store: Store, tmp_path: Path) -> None:
+    clip = write_reel(tmp_path / "clips" / "a.synthetic", "red", "blue", hang_at=5)
+    record, summary = jobs.register(store, "{}"), Summary()
+
+    def pause(event: Event) -> None:
+        if isinstance(event, Opened):
+            store.catalog.wish(record.id, Wish.PAUSE)
+
+    with jobs.at_work(store, record, ME, summary) as post:
+        index(store, clip.parent, post, summary, pause, limit_s=10_000.0)
+    assert (summary.stopped, summary.quarantined) == (Wish.PAUSE, {})
+    assert state(store, record) == "paused"
+    assert store.catalog.leased() == {}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
+
+
+def test_a_pause_is_heard_while_files_are_looked_at(store: Store, tmp_path: Path) -> None:
+    clip = write_reel(tmp_path / "clips" / "a.synthetic", "red")
+    record, summary, said = jobs.register(store, "{}"), Summary(), list[Event]()
+    with jobs.at_work(store, record, ME, summary) as post:
+        store.catalog.wish(record.id, Wish.PAUSE)
+        index(store, clip.parent, post, summary, said.append)
+    assert (summary.stopped, said) == (Wish.PAUSE, [])
+    assert store.catalog.stat(str(clip)) is None
