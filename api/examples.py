@@ -52,10 +52,12 @@ class Examples:
             raise QueryError(f"like:{value}: {error}") from error
 
     def _file(self, library: Snapshot, kind: str, value: str) -> Example:
-        name, span = clipping.timed(value) if kind != "image" else (value, None)
+        whole = kind == "image" or Path(value).expanduser().is_file()
+        name, span = (value, None) if whole else clipping.timed(value)
         path = Path(name).expanduser()
         stat = plan.stat_of(path)
-        place = (kind, path.absolute(), span, stat.size, stat.mtime_ns, stat.inode)
+        made_by = tuple(self._recipes(library))
+        place = (made_by, kind, path.absolute(), span, stat.size, stat.mtime_ns, stat.inode)
         with self._at_work:
             if place not in self._seen:
                 made = self._views(library, kind, path, span)
@@ -92,6 +94,8 @@ class Examples:
         return parts.encoders(_unread(recipes.of(text)), self._models)
 
     def _why(self, library: Snapshot, kind: str, value: str, views: dict[str, Vector]) -> str:
+        if not library.spaces:
+            return f"{kind}:{value} has nothing to be compared with: this library is empty"
         if views:
             return (
                 f"{kind}:{value} cannot be compared: this library was made with other encoders than this machine has; "

@@ -9,8 +9,9 @@ A media is one commit.  What is there already stays as it is; so what was interr
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -57,6 +58,7 @@ class Imported:
 
     media: list[str] = field(default_factory=list)  # keys of those that are new
     unchanged: int = 0  # were there
+    left_out: list[str] = field(default_factory=list)  # keys of those whose paths are other media's here
     segments: int = 0
     tokens: int = 0
 
@@ -70,7 +72,8 @@ def silent(done: int, of: int) -> None:
 
 
 def into(store: Store, source: Source, watch: Watch = silent) -> Imported:
-    """Commit all media of a source that the library lacks; those that it has learn the paths that they are also at.
+    """Commit all media of a source that the library lacks; those that it has learn the paths that they are also at.  A
+    path that another media of the library has stays with that one; a media that would have none is left out.
 
     Raises:
         WrongRecipe: the library is of another recipe.
@@ -78,25 +81,31 @@ def into(store: Store, source: Source, watch: Watch = silent) -> Imported:
         ManifestError, DiskFull: what was committed stays.
     """
     held = store.catalog.recipe()
-    if held is None:
-        store.catalog.set_recipe(source.digest, source.recipe)
-    elif held[0] != source.digest:
+    if held is not None and held[0] != source.digest:
         raise WrongRecipe(
             f"this library was made with recipe {held[0]}, and what is to come in with {source.digest}: import into "
             "another --library, or bring one of them over to the other's recipe with reelseek reembed"
         )
     with store.snapshot() as snapshot:
         there = {media.key: media for media in snapshot.media()}
+    owners = {path: media.key for media in there.values() for path in media.paths}
     done = Imported()
     for number, entry in enumerate(source.entries, 1):
-        if known := there.get(entry.media.key):
+        key = entry.media.key
+        paths = tuple(path for path in entry.media.paths if owners.setdefault(path, key) == key)
+        if known := there.get(key):
             done.unchanged += 1
-            together = tuple(dict.fromkeys((*known.paths, *entry.media.paths)))
+            together = tuple(dict.fromkeys((*known.paths, *paths)))
             if together != known.paths:
-                store.set_paths({known.key: together})
+                store.set_paths({key: together})
+        elif not paths:
+            done.left_out.append(key)
         else:
-            store.add(entry)
-            done.media.append(entry.media.key)
+            if held is None:
+                store.catalog.set_recipe(source.digest, source.recipe)
+                held = source.digest, source.recipe
+            _add(store, replace(entry, media=replace(entry.media, paths=paths)))
+            done.media.append(key)
             done.segments += len(entry.segments)
             done.tokens += sum(map(len, entry.tokens.values()))
         watch(number, source.media)
@@ -104,11 +113,19 @@ def into(store: Store, source: Source, watch: Watch = silent) -> Imported:
     return done
 
 
+def _add(store: Store, entry: Entry) -> None:
+    try:
+        store.add(entry)
+    except ValueError as error:
+        raise ManifestError(f"media {entry.media.key} contradicts itself ({error}): export it again") from error
+
+
 def document(done: Imported) -> dict[str, Any]:
     """As docs/schema.md has it."""
     return {
         "imported": done.media,
         "unchanged": done.unchanged,
+        "left_out": done.left_out,
         "segments": done.segments,
         "tokens": done.tokens,
     }
@@ -186,25 +203,34 @@ def from_folder(folder: Path) -> Iterator[Source]:
         raise StoreUnavailable(f"{folder} is no library, and nothing that reelseek export wrote: it has no {HEADER}")
     header = _header(folder)
     spaces = {key: _space(folder, key, told) for key, told in header["spaces"].items()}
+    for rows in sorted((folder / "tokens").glob("*.npy")):
+        if rows.stem not in spaces:
+            raise ManifestError(f"{folder / HEADER} does not tell of the space of {rows}: export it again")
     digest, text = header["recipe"]["digest"], header["recipe"]["text"]
     most = recipes.of(text).representatives
     with ExitStack() as stack:
         segments = stack.enter_context(_Groups.open(folder / "segments.jsonl"))
         lines = stack.enter_context(_Groups.open(folder / "lines.jsonl"))
         tables = {key: _Table(folder, space, stack) for key, space in spaces.items()}
-        with (folder / "media.jsonl").open(encoding="utf-8") as file:
-            count = sum(1 for _ in file)
+        with _opened(folder / "media.jsonl") as file:
+            count = sum(1 for _ in _documents(file, folder / "media.jsonl"))
 
         def entries() -> Iterator[Entry]:
+            came: set[str] = set()
             with _opened(folder / "media.jsonl") as file:
                 for place, told in _documents(file, folder / "media.jsonl"):
                     media = _told(place, _media, told)
+                    if media.key in came:
+                        raise _broken(place, f"media {media.key} came before")
+                    came.add(media.key)
                     cuts = tuple(_told(where, _segment, one) for where, one in segments.of(media.key))
                     found = {key: table.of(media.key) for key, table in tables.items()}
                     said = [_told(where, _line, one) for where, one in lines.of(media.key)]
                     yield _entry(media, cuts, spaces, found, said, most)
-            for group in (segments, lines, *(table.facts for table in tables.values())):
+            for group in (segments, lines):
                 group.end()
+            for table in tables.values():
+                table.end()
 
         yield Source(digest, text, count, entries())
 
@@ -218,7 +244,10 @@ def _header(folder: Path) -> dict[str, Any]:
             )
         if not header["recipe"]:
             raise StoreUnavailable(f"{folder} is the export of a library in which nothing was ever indexed")
-        return {"spaces": dict(header["spaces"]), "recipe": dict(header["recipe"])}
+        made = {name: str(header["recipe"][name]) for name in ("digest", "text")}
+        if recipes.of(made["text"]).digest != made["digest"]:
+            raise ManifestError(f"{folder / HEADER}: its recipe is not of the digest {made['digest']}: export it again")
+        return {"spaces": dict(header["spaces"]), "recipe": made}
     except (ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{folder / HEADER} cannot be read ({error!r}): export it again") from error
 
@@ -235,11 +264,17 @@ def _space(folder: Path, key: str, told: Mapping[str, Any]) -> Space:
 
 def _media(told: Mapping[str, Any]) -> Media:
     said = dict(told["metadata"])
+    paths = told["paths"]
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) and path for path in paths):
+        raise ValueError(f"paths are {paths!r}")
+    duration = _number(told["duration_s"])
+    if duration <= 0:
+        raise ValueError(f"it lasts {duration} s")
     return Media(
         key=str(told["id"]),
-        paths=tuple(told["paths"]),
+        paths=tuple(paths),
         kind=MediaKind(told["kind"]),
-        duration=float(told["duration_s"]),
+        duration=duration,
         recipe=str(told["recipe"]),
         width=int(told["width"]),
         height=int(told["height"]),
@@ -250,13 +285,19 @@ def _media(told: Mapping[str, Any]) -> Media:
     )
 
 
+def _number(value: Any) -> float:
+    if not isfinite(number := float(value)):
+        raise ValueError(f"{number} is no number")
+    return number
+
+
 def _segment(told: Mapping[str, Any]) -> Segment:
     return Segment(TimeSpan(float(told["start_s"]), float(told["end_s"])), bool(told["still"]))
 
 
 def _line(told: Mapping[str, Any]) -> Line:
     span = TimeSpan(float(told["start_s"]), float(told["end_s"]))
-    return Line(span, str(told["text"]), Modality(told["modality"]), float(told["confidence"]))
+    return Line(span, str(told["text"]), Modality(told["modality"]), _number(told["confidence"]))
 
 
 Place = tuple[Path, int]
@@ -285,10 +326,15 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _documents(file: TextIO, path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    for number, line in enumerate(file, 1):
+    number = 0
+    while True:
+        number += 1
         try:
+            line = file.readline()
+            if not line:
+                return
             document = json.loads(line)
-        except ValueError as error:
+        except ValueError as error:  # no UTF-8, or no JSON
             raise _broken((path, number), str(error)) from error
         if not isinstance(document, dict):
             raise _broken((path, number), "no object")
@@ -344,6 +390,15 @@ class _Table:
         self.facts = stack.enter_context(_Groups.open(path.with_suffix(".jsonl")))
         self._at = 0
 
+    def end(self) -> None:
+        """
+        Raises:
+            ManifestError: rows, or what is known of some, are left.
+        """
+        self.facts.end()
+        if self._at < len(self._rows):
+            raise ManifestError(f"{self._path} has {len(self._rows)} rows, and {self._at} are told of: export it again")
+
     def of(self, key: str) -> Tokens:
         facts = self.facts.of(key)
         first, self._at = self._at, self._at + len(facts)
@@ -351,7 +406,7 @@ class _Table:
             raise ManifestError(f"{self._path} has {len(self._rows)} rows, and more are told of: export it again")
         rows = np.asarray(self._rows[first : self._at], np.float32)
         spans = np.array([_told(place, _times, one) for place, one in facts], np.float64).reshape(-1, 2)
-        norms = np.array([_told(place, lambda one: float(one["norm"]), one) for place, one in facts], np.float32)
+        norms = np.array([_told(place, lambda one: _number(one["norm"]), one) for place, one in facts], np.float32)
         named = [_told(place, _labels, one) for place, one in facts]
         if not any(labels for labels, _ in named):
             return Tokens(rows, spans, norms)
@@ -370,7 +425,7 @@ def _labels(told: Mapping[str, Any]) -> tuple[tuple[str, ...], list[float]]:
     labels = told["labels"]
     if len(labels) > LABELS_KEPT:
         raise ValueError(f"{len(labels)} labels, {LABELS_KEPT} are kept")
-    return tuple(str(label["name"]) for label in labels), [float(label["probability"]) for label in labels]
+    return tuple(str(label["name"]) for label in labels), [_number(label["probability"]) for label in labels]
 
 
 def _mapped(path: Path, dimension: int) -> Halves:

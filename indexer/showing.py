@@ -13,8 +13,9 @@ from indexer.decoding import Decoder
 from indexer.encoding import Encoders, encode
 from indexer.recipe import Recipe
 from indexer.run import wanted
+from retriever.alike import unit
 from retriever.errors import QueryError
-from retriever.types import MediaKind, TimeSpan, Tokens, Vector, clock
+from retriever.types import Matrix, MediaKind, TimeSpan, Vector, clock, touching
 
 LONGEST = 120.0
 """Seconds: the mean of what is longer than this is like everything."""
@@ -48,32 +49,23 @@ def shown(path: Path, span: TimeSpan | None, kind: str, recipe: Recipe, encoders
                 f"{kind}:{path} shows {part.length:.0f} s, at most {LONGEST:.0f} s are compared: "
                 f"name them, such as {kind}:{path}@0:10-0:20"
             )
-        parts: dict[str, list[Tokens]] = {}
+        parts: dict[str, list[Matrix]] = {}
         order = wanted(recipe, ours)
         for chapter in decoder.chapters(path, order, int(part.start // order.chapter)):
             (encoded,) = encode([chapter], ours)
             for space, tokens in encoded.tokens.items():
-                parts.setdefault(space, []).append(tokens if kind == "image" else _touching(tokens, part))
+                rows = tokens.rows if kind == "image" else tokens.rows[touching(tokens.spans, part)]
+                parts.setdefault(space, []).append(rows)
             if chapter.span.end >= part.end:
                 break
     return _means(parts, ours)
 
 
-def _touching(tokens: Tokens, part: TimeSpan) -> Tokens:
-    """The tokens in a span; where it is so short that none has its middle there, the nearest one."""
-    inside = tokens.within(part)
-    if len(inside) or not len(tokens):
-        return inside
-    nearest = int(np.argmin(np.abs(tokens.spans.mean(axis=1) - part.middle)))
-    start, end = tokens.spans[nearest].tolist()
-    return tokens.within(TimeSpan(start, end)) if start <= part.end and end >= part.start else inside
-
-
-def _means(parts: Mapping[str, list[Tokens]], encoders: Encoders) -> dict[str, Vector]:
+def _means(parts: Mapping[str, list[Matrix]], encoders: Encoders) -> dict[str, Vector]:
     found: dict[str, Vector] = {}
     for space, one in encoders.spaces.items():
-        rows = Tokens.joined(parts.get(space, []), one.dimension).rows
-        mean = rows.mean(axis=0) if len(rows) else np.zeros(one.dimension, np.float32)
-        if (length := float(np.linalg.norm(mean))) > 0:
-            found[space] = (mean / length).astype(np.float32)
+        rows = np.concatenate([np.zeros((0, one.dimension), np.float32), *parts.get(space, [])])
+        mean = unit(rows.mean(axis=0)) if len(rows) else np.zeros(one.dimension, np.float32)
+        if mean.any():
+            found[space] = mean
     return found

@@ -30,6 +30,7 @@ from retriever.types import (
     RaggedTokens,
     TimeSpan,
     Vector,
+    touching,
 )
 
 Rows = Mapping[str, Matrix]
@@ -47,8 +48,7 @@ def moment(library: Snapshot, key: str, span: TimeSpan) -> Example:
     views: dict[str, Vector] = {}
     for space in sorted(library.spaces):
         tokens = library.tokens(inside, space)
-        middles = tokens.spans.mean(axis=1)
-        within = (middles >= span.start) & (middles < span.end)
+        within = touching(tokens.spans, span)
         if within.any():
             views[space] = unit(tokens.rows[within].astype(np.float32).mean(axis=0))
     if not views:

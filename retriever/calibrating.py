@@ -23,7 +23,7 @@ from retriever.compound import Found, told
 from retriever.derived import Arrays, kept
 from retriever.doubt import Doubt, of_place
 from retriever.fusion import Gate, log_sum
-from retriever.grammar import Sentence
+from retriever.grammar import Clause, Sentence
 from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Snapshot
@@ -121,7 +121,11 @@ class Calibrator:
         levels = self.shown(library, known) if any(isinstance(one, frozenset) for one in only) else known.levels
         with self._at_work:
             told = [[_name(one) for one in clause] for clause in shape]
-            key = library.generation, f"{told} {[clause.together for clause in sentence.clauses]} {sentence.is_told}"
+            weights = [_weights(clause).tolist() for clause in sentence.clauses]
+            key = (
+                library.generation,
+                f"{told} {weights} {[clause.together for clause in sentence.clauses]} {sentence.is_told}",
+            )
             if key not in self._tails:
                 every = {one for clause in shape for one in clause} | ({None} if sentence.is_told else set())
                 by_chance = {one: self._by_media(library, known, levels, one) for one in every}
@@ -141,14 +145,16 @@ class Calibrator:
         scorer = BestTokens(library, self._looking.plain, levels)
         moments = alike.background(library, spaces, ASKED)
         nothing = WordQuery(())
-        alone = len(library.media()) < 2
+        alone = len(set(moments.keys)) < 2
         scored: list[Scored] = []
         for number, own in enumerate(moments.views):
             views = {space: row[None] for space, row in alike.laid(own, library).items()}
             where = moments.others(number, alone)
             (one,) = scorer.score(views, [nothing], BACKGROUND_DEPTH, where, [frozenset(own)])
             itself = one.table.segments == moments.segments[number]
-            scored.append(replace(one, fused=np.where(itself, np.float32(-np.inf), one.fused)))
+            fused = np.where(itself, np.float32(-np.inf), one.fused)
+            if np.isfinite(fused).any():  # else there was nothing that it could be compared with
+                scored.append(replace(one, fused=fused))
         return _laid(library, scored)
 
     def _asked(self, library: Snapshot, known: Calibration, only: Only) -> Arrays:
@@ -244,6 +250,12 @@ class _Answers:
         return laid
 
 
+def _weights(clause: Clause) -> Floats:
+    """How much each wanted term of a clause counts, as `Compound` has it: a pair that is to come together is one."""
+    weights = [term.weight for term in clause.terms if not term.unwanted]
+    return np.array([*weights[:-2], 1.0] if clause.together else weights, np.float32)
+
+
 def _best(sentence: Sentence, shape: Sequence[Sequence[Only]], by_chance: Mapping[Only, _Answers]) -> Floats:
     """The best score of each query that is drawn, `(DRAWN,)`, put together as `Compound` does it."""
     draw = np.random.default_rng(DRAWN)
@@ -257,7 +269,7 @@ def _best(sentence: Sentence, shape: Sequence[Sequence[Only]], by_chance: Mappin
         terms = [by_chance[one].drawn(keys, draw) for one in wanted]
         if clause.together:
             terms = [*terms[:-2], -log_sum(-np.stack(terms[-2:]), axis=0)]
-        clauses.append(np.mean(terms, axis=0))
+        clauses.append(np.average(terms, axis=0, weights=_weights(clause)).astype(np.float32))
     together: Floats = -log_sum(-np.stack(clauses), axis=0)
     if sentence.is_told:
         together = told(together, by_chance[None].drawn(keys, draw))

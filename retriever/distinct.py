@@ -54,16 +54,18 @@ class Distinct:
         self._at_work = Lock()
 
     def of(self, library: Snapshot, best: Best, wanted: Wanted) -> list[Moment]:
-        """The best moments that are different, best first: `limit` of them, if there are so many."""
-        if not wanted.collapses and not wanted.most:
-            return sorted(best(wanted.limit), key=order)
+        """The best moments that are different, best first: `limit` of them that are sure enough, if there are so many
+        among a few more, and near misses beside them.  A moment may score higher and be less sure, and is not to take
+        the place of an answer."""
         asked = wanted.limit + max(wanted.limit // 2, SPARE)
+        if not wanted.collapses and not wanted.most:
+            return _answers(sorted(best(asked), key=order), wanted)
         judge = _Judge(library, self._strangers(library) if wanted.collapses else {})
         while True:
             found = sorted(best(asked), key=order)
             kept = _kept(found, judge, wanted)
             if len(kept) >= wanted.limit or len(found) < asked:
-                return kept[: wanted.limit]
+                return _answers(kept, wanted)
             asked *= 2
 
     def _strangers(self, library: Snapshot) -> Strangers:
@@ -72,6 +74,13 @@ class Distinct:
                 made = strangers(library)
                 self._held = dict([*list(self._held.items())[1 - KEPT :], (library.generation, made)])
             return self._held[library.generation]
+
+
+def _answers(found: Sequence[Moment], wanted: Wanted) -> list[Moment]:
+    """The first that are sure enough, `limit` of them, and the first of the others, as many."""
+    sure = [moment for moment in found if moment.confidence >= wanted.least][: wanted.limit]
+    misses = [moment for moment in found if moment.confidence < wanted.least][: wanted.limit]
+    return sorted([*sure, *misses], key=order)
 
 
 def order(moment: Moment) -> tuple[float, str, float]:

@@ -72,7 +72,8 @@ class Witness:
         left = whole.without(taken)
         lost = whole.highest(start, end) - left.highest(start, end) if taken else 0.0
         found = self._placed(row, left, tokens, hits)
-        return Stretch(row, TimeSpan(*found), float(self._scored.fused[row]) - lost, tokens, hits) if found else None
+        span = found and _clear(*found, taken)
+        return Stretch(row, span, float(self._scored.fused[row]) - lost, tokens, hits) if span else None
 
     def _street(self, row: int) -> tuple[int, int]:
         """The candidates that stand side by side with this one, `[first, last)`."""
@@ -226,6 +227,16 @@ def _lines(hits: Sequence[Hit]) -> Iterator[tuple[Modality, Times, Floats]]:
     for hit in hits:
         span = np.array([[hit.line.span.start, hit.line.span.end]])
         yield hit.line.modality, span, np.array([hit.height], np.float32)
+
+
+def _clear(start: float, end: float, taken: Sequence[TimeSpan]) -> TimeSpan | None:
+    """What of a span lies over none of those that are taken, into which it may reach by part of a token; if any."""
+    for span in taken:
+        if span.start <= start < span.end:
+            start = span.end
+        elif start < span.start < end:
+            end = span.start
+    return TimeSpan(start, end) if start < end else None
 
 
 def _joined(spans: Times) -> tuple[TimeSpan, ...]:

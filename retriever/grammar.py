@@ -345,7 +345,10 @@ def _trimmed(pieces: list[_Piece]) -> list[_Piece]:
     kept = list(pieces)
     while kept and kept[-1].kind is _Kind.WORD and kept[-1].low in ("and", "but", ""):
         kept = kept[:-1]
-    kept = kept if _says(kept) else list(pieces)
+    if not _says(kept):
+        kept = list(pieces)
+        while kept and kept[-1].kind is _Kind.WORD and not kept[-1].low:
+            kept = kept[:-1]
     if kept and kept[-1].kind is _Kind.WORD:
         kept[-1] = replace(kept[-1], text=kept[-1].text.rstrip(",;"))
     return kept if _says(kept) else pieces
@@ -415,8 +418,12 @@ def _clause(pieces: Sequence[_Piece], text: str) -> tuple[Clause, bool]:
         elif (skip := _denies(pieces, at, free)) is not None:
             quietly |= not piece.text.isupper()
             free, start = _trimmed(free), at + skip
-            at = _end(pieces, start)
-            terms.append(replace(_term(pieces[start:at], text), unwanted=True))
+            if pieces[start].kind is _Kind.FIELD:
+                term, at = _marked(pieces, start, text)
+            else:
+                at = _end(pieces, start)
+                term = _term(pieces[start:at], text)
+            terms.append(replace(term, unwanted=True))
         elif piece.kind is not _Kind.WEIGHT and at + 1 < len(pieces) and pieces[at + 1].kind is _Kind.WEIGHT:
             terms.append(replace(_term([piece], text), weight=float(pieces[at + 1].text[1:])))
             at += 2
@@ -454,7 +461,8 @@ def _marked(pieces: Sequence[_Piece], at: int, text: str) -> tuple[Term, int]:
     else:
         start, end = at, _end(pieces, at) if far else min(at + 1, len(pieces))
         behind = end
-    if not _says(pieces[start:end]) or (start < end and pieces[start].kind is _Kind.FIELD):
+    field_again = start < end and pieces[start].kind is _Kind.FIELD and pieces[start - 1].kind is _Kind.FIELD
+    if field_again or not _says(pieces[start:end]):
         raise wrong(pieces[begin].start, text[pieces[begin].start :], "nothing to search for stands behind it")
     weight, behind = _weight(pieces, behind)
     exact = modality in (Modality.SPEECH, Modality.TEXT) and end == start + 1 and pieces[start].kind is _Kind.QUOTE

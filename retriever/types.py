@@ -214,6 +214,17 @@ class Tokens:
         )
 
 
+def touching(spans: Times, part: TimeSpan) -> NDArray[np.bool_]:
+    """Which tokens `(N,)` stand for a part of a media: those whose middle lies in it; where it is so short that none
+    does, the one that reaches into it and is nearest to its middle."""
+    middles = spans.mean(axis=1)
+    inside: NDArray[np.bool_] = (middles >= part.start) & (middles < part.end)
+    near = (spans[:, 0] < part.end) & (spans[:, 1] > part.start)
+    if not inside.any() and near.any():
+        inside[int(np.argmin(np.where(near, np.abs(middles - part.middle), np.inf)))] = True
+    return inside
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One spoken or written line, as a recognizer read it."""

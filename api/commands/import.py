@@ -11,7 +11,7 @@ import argparse
 
 from api import exits
 from api.commands import _common
-from api.terminal import counted, put
+from api.terminal import counted, put, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +28,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         what = f"{counted(done['segments'], 'segment')}, {counted(done['tokens'], 'token')}"
         put(f"{counted(len(done['imported']), 'media', 'media')} imported ({what}); {done['unchanged']} were there")
+    if done["left_out"]:
+        say(f"{counted(len(done['left_out']), 'media', 'media')} left out: all their paths are other media's here")
     return exits.OK

@@ -117,6 +117,26 @@ def test_from_any_store_into_any(tmp_path):
     first.close(), last.close()
 
 
+def test_a_path_stays_with_the_media_that_has_it_here(no_weights, tmp_path, capsys):
+    """What lay there when the other library was made has been overwritten since."""
+    place = tmp_path / "same"
+    place.mkdir()
+    clips.film(place / "x.mp4", ["red"])
+    clips.film(place / "y.mp4", ["green"])
+    assert main(["index", str(place), "--library", "old"]) == 0
+    clips.film(place / "x.mp4", ["blue"])
+    shutil.copy(place / "y.mp4", place / "z.mp4")
+    (place / "y.mp4").unlink()
+    clips.film(place / "y.mp4", ["yellow"])
+    assert main(["index", str(place), "--library", "new"]) == 0
+    with Library.open("new") as library:
+        before = {media.key: media.paths for media in library.media()}
+    printed = printed_by("import", "old", "--library", "new", capsys=capsys)
+    assert (printed["imported"], printed["unchanged"], len(printed["left_out"])) == ([], 1, 1)
+    with Library.open("new") as library:
+        assert {media.key: media.paths for media in library.media()} == before
+
+
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 
@@ -167,9 +187,51 @@ def _narrowed(file: Path) -> None:
     file.write_text(file.read_text().replace('"dimension": 16', '"dimension": 8'))
 
 
+def _twice(file: Path) -> None:
+    file.write_text(file.read_text() + file.read_text().splitlines()[0] + "\n")
+
+
+def _more(file: Path) -> None:
+    np.save(file, np.concatenate([np.load(file), np.load(file)[:1]]))
+
+
+def _not_a_number(file: Path) -> None:
+    rows = np.load(file)
+    rows[0] = np.nan
+    np.save(file, rows)
+
+
+def _changed(name: str, value: object):
+    def harm(file: Path) -> None:
+        first, *others = file.read_text().splitlines()
+        file.write_text("\n".join([json.dumps({**json.loads(first), name: value}), *others]) + "\n")
+
+    return harm
+
+
+def _other(name: str, value: object):
+    def harm(file: Path) -> None:
+        file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
+
+    return harm
+
+
 @pytest.mark.parametrize(
     ("pattern", "harm", "told"),
     [
+        ("media.jsonl", _twice, "came before"),
+        ("media.jsonl", lambda file: file.write_bytes(b"\xff" + file.read_bytes()), "media.jsonl, line 1"),
+        ("media.jsonl", Path.unlink, "media.jsonl cannot be read"),
+        ("media.jsonl", _changed("paths", []), "media.jsonl, line 1"),
+        ("media.jsonl", _changed("paths", "abc"), "media.jsonl, line 1"),
+        ("media.jsonl", _changed("duration_s", float("inf")), "media.jsonl, line 1"),
+        ("tokens/colours*.npy", _more, "rows, and"),
+        ("tokens/colours*.npy", _not_a_number, "contradicts itself"),
+        ("tokens/colours*.jsonl", _changed("norm", float("nan")), "line 1"),
+        ("segments.jsonl", _changed("end_s", 1e6), "contradicts itself"),
+        ("library.json", _other("spaces", {}), "does not tell of the space"),
+        ("library.json", _other("recipe", {"digest": "a", "text": "{}"}), "library.json"),
+        ("library.json", _other("recipe", {"text": "{}"}), "library.json"),
         ("media.jsonl", lambda file: _line(file, 2, "{"), "media.jsonl, line 2"),
         ("media.jsonl", lambda file: _line(file, 1, '{"id": "x"}'), "media.jsonl, line 1"),
         ("media.jsonl", _swapped, "is not next in media.jsonl"),

@@ -28,7 +28,9 @@ def test_a_moment_is_the_mean_of_its_tokens_in_each_space_that_has_any():
         assert float(heard @ near) > 0.98
         assert all(np.linalg.norm(row) == pytest.approx(1, abs=1e-5) for row in example.views.values())
         with pytest.raises(QueryError, match="name a longer span"):
-            alike.moment(snapshot, "concert", TimeSpan(9.999, 10.0))
+            alike.moment(snapshot, "concert", TimeSpan(11.0, 12.0))
+        short = alike.moment(snapshot, "concert", TimeSpan(4.6, 4.7))  # less than a token
+        assert set(short.views) == set(example.views)
 
 
 def test_nothing_answers_itself_nor_does_what_touches_it():
