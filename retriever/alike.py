@@ -91,9 +91,9 @@ def background(library: Snapshot, spaces: frozenset[str], count: int) -> Backgro
     numbers = numbers[_spread(len(numbers), count)]
     table = library.segments(numbers)
     keys = [media.key for media in library.media_at(table.media)]
-    means = {space: _means(library.tokens(numbers, space)) for space in sorted(spaces)}
+    rows_of = {space: means(library.tokens(numbers, space)) for space in sorted(spaces)}
     views = [
-        {space: rows[place] for space, rows in means.items() if rows[place].any()} for place in range(len(numbers))
+        {space: rows[place] for space, rows in rows_of.items() if rows[place].any()} for place in range(len(numbers))
     ]
     return Background(keys, numbers, views)
 
@@ -131,7 +131,7 @@ def _of_space(library: Snapshot, looking: Looking, source: Source) -> tuple[Matr
         return nothing, (Scale(0.0, 1.0), Scale(0.0, 1.0))
     tokens = library.tokens(numbers, source.space)
     chosen = _spread(len(numbers), ASKED)
-    rows = _means(tokens)[chosen]
+    rows = means(tokens)[chosen]
     near = np.stack(nearest_tokens(rows, tokens))  # (B, S)
     own, _ = Chance.of(rows).levels(tokens)
     scores = np.stack([looking.look({source.space: row}, {source.space: tokens}, {})[source.space][0] for row in rows])
@@ -172,7 +172,7 @@ def _spread(count: int, most: int) -> Ids:
     return places
 
 
-def _means(tokens: RaggedTokens) -> Matrix:
+def means(tokens: RaggedTokens) -> Matrix:
     """`(S, D)` of length one: the mean of each segment's tokens; zeros where it has none."""
     means = np.zeros((len(tokens.offsets) - 1, tokens.rows.shape[1]), np.float32)
     for row, (start, end) in zip(means, pairwise(tokens.offsets.tolist()), strict=True):

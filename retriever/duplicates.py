@@ -17,10 +17,11 @@ from math import inf
 
 import numpy as np
 
+from retriever.alike import means
 from retriever.copies import JUDGES, NEAR, STEP, Alignment, Footage, Numbers, Strangers, aligned, filmed, strangers
 from retriever.moments import Curve
 from retriever.ports import Snapshot
-from retriever.types import EVERYTHING, Filter, Floats, Ids, Matrix, Media, MediaKind, Modality, RaggedTokens, TimeSpan
+from retriever.types import EVERYTHING, Filter, Floats, Ids, Matrix, Media, MediaKind, Modality, TimeSpan
 
 AT_ONCE = 256
 """Segments that ask together, and pairs of media that are compared together."""
@@ -131,7 +132,7 @@ def _candidates(library: Snapshot, apart: Strangers, where: Filter) -> dict[tupl
                 there = np.diff(tokens.offsets) > 0
                 seeing |= there
                 if there.any():
-                    _ask(library, left[there], _means(tokens)[there], space, apart, where, found)
+                    _ask(library, left[there], means(tokens)[there], space, apart, where, found)
             left = left[~seeing]
     return {pair: nlargest(SEEDS, set(seeds)) for pair, seeds in found.items()}
 
@@ -159,16 +160,6 @@ def _ask(
             seeds.append((nearness, (ours[1], theirs[1])))
             if len(seeds) > 4 * SEEDS:
                 seeds[:] = nlargest(SEEDS, set(seeds))
-
-
-def _means(tokens: RaggedTokens) -> Matrix:
-    """Of the tokens of each segment, of length one; zero where there are none."""
-    counts = np.diff(tokens.offsets)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    sums = np.zeros((len(counts), tokens.rows.shape[1]), np.float32)
-    np.add.at(sums, owner, tokens.rows.astype(np.float32))
-    means: Matrix = (sums / np.maximum(1e-12, np.linalg.norm(sums, axis=1, keepdims=True))).astype(np.float32)
-    return means
 
 
 def _moments(library: Snapshot, numbers: Ids) -> list[tuple[str, TimeSpan]]:
