@@ -61,6 +61,11 @@ JUDGES = (Modality.VISION, Modality.SOUND)
 Numbers = NDArray[np.float64]
 
 
+MOST_ALIKE = 0.8
+"""Cosine of strangers that is not believed.  In the offline pack they lie at 0; that no space has them this near is an
+assumption."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stranger:
     """How alike media that have nothing to do with each other are, in one space of a library."""
@@ -146,7 +151,8 @@ class Alignment:
 
 def strangers(library: Snapshot) -> dict[str, Stranger]:
     """The lower quartile of cosines between media of this library, from some of its segments: copies are among the
-    pairs, and must not set the scale.  Of fewer than three media nothing is known, and 0 is taken."""
+    pairs, and must not set the scale; where most pairs are copies, `MOST_ALIKE`.  Of fewer than three media nothing is
+    known, and 0 is taken."""
     numbers = library.numbers()
     if len(numbers) > SAMPLE:
         numbers = numbers[np.linspace(0, len(numbers) - 1, SAMPLE).round().astype(np.int64)]
@@ -161,7 +167,7 @@ def _between(library: Snapshot, numbers: Ids, space: str) -> float:
     if len(np.unique(media)) < 3:
         return 0.0
     rows = tokens.rows[(tokens.offsets[there] + tokens.offsets[there + 1]) // 2].astype(np.float32)
-    return float(np.quantile((rows @ rows.T)[media[:, None] != media], 0.25))
+    return min(MOST_ALIKE, float(np.quantile((rows @ rows.T)[media[:, None] != media], 0.25)))
 
 
 # ------------------------------------------------------------------------------------------------------------- reading

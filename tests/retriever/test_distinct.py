@@ -118,3 +118,11 @@ def test_an_answer_does_not_hide_behind_a_near_miss(boats: Searcher) -> None:
 def test_what_is_wanted_is_said_rightly(boats: Searcher, copies: str, most: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         boats.search("boat", copies=copies, most_per_media=most)
+
+
+def test_a_library_of_nothing_but_copies_has_one_answer() -> None:
+    """Most pairs of media are copies, and do not say how far strangers are apart."""
+    scenes = [(2, "street crowd"), (3, "parrot branch"), (2, "pancake pan"), (3, "tower cloud"), (2, "office desk")]
+    copies = [zoo.media(f"copy{number}", seen=scenes) for number in range(5)]
+    answer = Searcher(zoo.library(copies), zoo.Words()).search("parrot branch", min_confidence=0)
+    assert len(answer[0].copies) == 4
