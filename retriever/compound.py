@@ -39,6 +39,8 @@ from retriever.words import matched
 LOOKED_AT = 40
 """Media that a query in steps looks at from end to end."""
 
+MOST_OVER = 20
+"""Answers of one media that may lie over better ones before no more are looked for."""
 BESIDE = 1.0
 """Seconds on both sides of what is shown that are no answer either: tokens reach over its ends."""
 
@@ -186,17 +188,25 @@ class _Views:
 
     def of_media(self, begin: int, end: int, whole: float | None, leaving: Sequence[TimeSpan]) -> Iterator[Found]:
         """The answers of the media that has these rows, best first, outside of what it is `leaving`; `whole` is what it
-        has of a told sentence."""
+        has of a told sentence.  One that is mostly over a better one, its steps on both sides of it, is none."""
         rows = np.arange(begin, end)
         every = self._curves(begin, end, leaving)
         curves = [curve.without(leaving) for curve in every]
         clauses = list(self._clauses(curves))
         taken: list[TimeSpan] = []
-        while placed := steps(left := [curve.without(taken) for curve in clauses], self._sentence.links):
+        given: list[TimeSpan] = []
+        over = 0
+        while over < MOST_OVER and (
+            placed := steps(left := [curve.without(taken) for curve in clauses], self._sentence.links)
+        ):
             terms = [curve.without(taken) for curve in curves]  # a segment has lost what lies in a better answer
             found = self._told(placed, left, terms, rows, every)
-            yield found if whole is None else replace(found, score=told(found.score, whole))
             taken += [found.span, *self._held(placed, rows)]
+            if any(found.span.shared(span) > min(found.span.length, span.length) / 2 for span in given):
+                over += 1
+                continue
+            given.append(found.span)
+            yield found if whole is None else replace(found, score=told(found.score, whole))
 
     def _curves(self, begin: int, end: int, leaving: Sequence[TimeSpan]) -> list[Curve]:
         """A curve a term, all on the same edges, those of what it is `leaving` among them."""
