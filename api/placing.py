@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from api import training
-from api.training import Caption
+from api.training import Caption, named_groups
 from retriever.errors import ManifestError, TrainingError
 from retriever.evidence import Witness
 from retriever.ports import Snapshot
@@ -73,18 +73,8 @@ def told(searcher: Searcher, manifest: Path, seed: int) -> Told:
 
 
 def _groups(manifest: Path, known: Sequence[tuple[Caption, Media]]) -> dict[str, int]:
-    """A number for what must not be parted, by key of the media.
-
-    Raises:
-        ManifestError: a media is in two groups.
-    """
-    named: dict[str, str] = {}
-    for line, media in known:
-        if line.group and named.setdefault(media.key, line.group) != line.group:
-            raise ManifestError(
-                f"{manifest}, line {line.line}: {line.media} is in the group {line.group!r}, and in "
-                f"{named[media.key]!r} before: a media is in one group"
-            )
+    """A number for what must not be parted, by key of the media."""
+    named = named_groups(manifest, known)
     numbers: dict[str, int] = {}
     by_key = {media.key: f"group {named[media.key]}" if media.key in named else media.key for _, media in known}
     return {key: numbers.setdefault(group, len(numbers)) for key, group in by_key.items()}

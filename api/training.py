@@ -163,7 +163,7 @@ def told(
         padded[1] if audio else None,
         _numbered([key for key, _ in places]),
         comparable=len({one.query_side for one in spaces}) == 1,
-        groups=_groups(manifest, kept, [key for key, _ in places]),
+        groups=_groups(named_groups(manifest, kept), [key for key, _ in places]),
     )
     if texts.shape[1] != spaces[0].dimension:
         raise SpaceMismatch(
@@ -240,8 +240,8 @@ class Named:
         return begun[0] if len(begun) == 1 else None
 
 
-def _groups(manifest: Path, kept: Sequence[tuple[Caption, Media]], keys: Sequence[str]) -> Ids | None:
-    """The group of each item's media; None where the manifest names none.
+def named_groups(manifest: Path, kept: Sequence[tuple[Caption, Media]]) -> dict[str, str]:
+    """The group of each media that the manifest names one for, by key: what must not be parted.
 
     Raises:
         ManifestError: a media is in two groups.
@@ -253,6 +253,11 @@ def _groups(manifest: Path, kept: Sequence[tuple[Caption, Media]], keys: Sequenc
                 f"{manifest}, line {line.line}: {line.media} is in the group {line.group!r}, and in "
                 f"{named[media.key]!r} before: a media is in one group"
             )
+    return named
+
+
+def _groups(named: Mapping[str, str], keys: Sequence[str]) -> Ids | None:
+    """The group of each item's media; None where the manifest names none."""
     return _numbered([f"group {named[key]}" if key in named else f"media {key}" for key in keys]) if named else None
 
 

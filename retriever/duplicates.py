@@ -37,7 +37,7 @@ WHOLE = 0.9
 """A media is all there if so much of it is."""
 
 
-class Relation(StrEnum):
+class Tie(StrEnum):
     """What the shorter of two media is to the longer."""
 
     COPY = "copy"
@@ -57,10 +57,10 @@ class Pair:
     concord: float
 
     @property
-    def relation(self) -> Relation:
+    def relation(self) -> Tie:
         if self.span.length < WHOLE * self.one.duration:
-            return Relation.OVERLAP
-        return Relation.COPY if self.elsewhere.length >= WHOLE * self.other.duration else Relation.PART
+            return Tie.OVERLAP
+        return Tie.COPY if self.elsewhere.length >= WHOLE * self.other.duration else Tie.PART
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,3 +46,11 @@ def printed_by(*words: str, capsys: pytest.CaptureFixture[str]) -> Any:
     printed = capsys.readouterr()
     assert printed.out, printed.err
     return json.loads(printed.out)
+
+
+def found(query: str, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    """The moments that `search` gives, however unsure."""
+    capsys.readouterr()
+    assert main(["search", query, "--min-confidence", "0", "--json", *words]) in (0, 3)
+    moments: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["moments"]
+    return moments

@@ -30,6 +30,8 @@ MODELS = (
     "prompts",
 )
 """Settings of models that a person chooses, as `api.parts.ModelChoice` has them."""
+WANTED = ("by", "limit", "copies", "most_per_media", "min_confidence", "depth")
+"""Settings that say which answers are wanted, as `Library.search` has them."""
 LOOKING = ("depth", "reranker", "head", "adapter")
 """Settings that say how candidates are looked at."""
 
@@ -51,6 +53,22 @@ def settings_arguments(parser: "argparse._ActionsContainer", *names: str) -> Non
 def models_arguments(parser: argparse.ArgumentParser, about: str) -> None:
     """Flags for the models of the pack `openclip`, as a group of their own."""
     settings_arguments(parser.add_argument_group(about), *MODELS)
+
+
+def asking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of whoever asks a library: how, of which media, and with which models."""
+    settings_arguments(parser, "library", *WANTED, "reranker", "head", "adapter", "moment_head", "store")
+    filter_arguments(parser)
+    models_arguments(parser, MOVED)
+
+
+def wanted(args: argparse.Namespace, chosen: Settings) -> dict[str, Any]:
+    """Which answers are wanted, for `Library.search`.
+
+    Raises:
+        BadSettings: a filter cannot be read.
+    """
+    return {name: getattr(chosen, name) for name in WANTED} | {"where": where(args)}
 
 
 def resolved(args: argparse.Namespace) -> Resolved:

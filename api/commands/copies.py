@@ -66,13 +66,13 @@ def _beside(pair: "Pair", key: str) -> str:
 
 def _lies(pair: "Pair", key: str, first: str) -> tuple[str, str]:
     """What a media is to the other one, and where; that one is named where it is not the first of the group."""
-    from retriever.duplicates import Relation
+    from retriever.duplicates import Tie
 
     shorter = pair.one.key == key
     other, here, there = (pair.other, pair.span, pair.elsewhere) if shorter else (pair.one, pair.elsewhere, pair.span)
     of = "" if other.key == first else f" of {near(other.path)}"
-    if pair.relation is Relation.COPY:
+    if pair.relation is Tie.COPY:
         return "copy", of.strip()
-    if pair.relation is Relation.OVERLAP:
+    if pair.relation is Tie.OVERLAP:
         return "overlap", f"{here} is {there}{of}"
     return ("part", f"{there}{of}") if shorter else ("holds", f"{near(other.path)} at {here}")

@@ -18,23 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="the page to write")
     parser.add_argument("query", nargs="+", help="what happens in it")
     parser.add_argument("--sheet", metavar="FILE", help="also write a contact sheet: .jpg or .png")
-    _common.settings_arguments(
-        parser,
-        "library",
-        "by",
-        "limit",
-        "copies",
-        "most_per_media",
-        "min_confidence",
-        "depth",
-        "reranker",
-        "head",
-        "adapter",
-        "moment_head",
-        "store",
-    )
-    _common.filter_arguments(parser)
-    _common.models_arguments(parser, _common.MOVED)
+    _common.asking_arguments(parser)
     _common.every_command(parser)
 
 
@@ -46,21 +30,9 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.suffix_of(Path(args.sheet))  # before the search
     chosen = _common.settings(args)
-    narrowed = _common.where(args)
+    wanted = _common.wanted(args, chosen)
     with _common.library(chosen) as library:
-        answers = [
-            library.search(
-                query,
-                by=chosen.by,
-                limit=chosen.limit,
-                depth=chosen.depth,
-                min_confidence=chosen.min_confidence,
-                where=narrowed,
-                copies=chosen.copies,
-                most_per_media=chosen.most_per_media,
-            )
-            for query in args.query
-        ]
+        answers = [library.search(query, **wanted) for query in args.query]
         lines = {moment.ref: library.lines(moment) for answer in answers for moment in answer}
         strips = [library.strips(answer) for answer in answers]
         paths = {key: path for answer in answers for key, path in library.paths(answer).items()}

@@ -28,23 +28,7 @@ from api.terminal import Paint, plain, put, say
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", help="what happens in it")
     parser.add_argument("--explain", action="store_true", help="also say how the query was understood")
-    _common.settings_arguments(
-        parser,
-        "library",
-        "by",
-        "limit",
-        "copies",
-        "most_per_media",
-        "min_confidence",
-        "depth",
-        "reranker",
-        "head",
-        "adapter",
-        "moment_head",
-        "store",
-    )
-    _common.filter_arguments(parser)
-    _common.models_arguments(parser, _common.MOVED)
+    _common.asking_arguments(parser)
     parser.add_argument("--report", metavar="FILE", help="also write the answer as one HTML page with pictures")
     parser.add_argument(
         "--export",
@@ -66,16 +50,7 @@ def run(args: argparse.Namespace) -> int:
         markers.suffix_of(file)  # before the search
     chosen = _common.settings(args)
     with _common.library(chosen) as library:
-        answer = library.search(
-            args.query,
-            by=chosen.by,
-            limit=chosen.limit,
-            depth=chosen.depth,
-            min_confidence=chosen.min_confidence,
-            where=_common.where(args),
-            copies=chosen.copies,
-            most_per_media=chosen.most_per_media,
-        )
+        answer = library.search(args.query, **_common.wanted(args, chosen))
         paths = library.paths(answer)
         lines = {moment.ref: library.lines(moment) for moment in answer}
         strips = library.strips(answer) if args.report else {}

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +44,8 @@ class Footage:
 
     def walk(self, start: float = 0.0, needed: Needed | None = None) -> Iterator[Picture]:
         """As `OpenMedia.frames`."""
-        if self._worth_a_jump(0.0, start):
-            pictures = _since(self._from_keyframe(start, needed), start)
-            try:
-                first = next(pictures, None)
-            except Astray:
-                first = None
-            if first is not None and first.time <= start + ROUNDING:
-                yield first
-                yield from pictures
-                return
-            self.trusted = False
-        yield from _since(self._in_order(needed), start)
+        jumped = self._jumped(start, needed) if self._worth_a_jump(0.0, start) else None
+        yield from _since(self._in_order(needed), start) if jumped is None else jumped
 
     def keyframes(self, start: float, end: float) -> Iterator[Picture] | None:
         """The pictures that lean on no other, the one on show at `start` first; the last one stays until all others are
@@ -69,20 +59,21 @@ class Footage:
         if len(seconds) > 1 and not self.trusted:
             return None
         reach = Reach()
-        return _to_the_end(_since(self._keys_from(start, reach), start), reach)
+        jumped = self._jumped(start, None, reach) if self._key_before(start) >= 1 else None
+        return _to_the_end(_since(self._in_order(keys=reach), start) if jumped is None else jumped, reach)
 
-    def _keys_from(self, start: float, reach: Reach) -> Iterator[Picture]:
-        if self._key_before(start) >= 1:
-            pictures = self._from_keyframe(start, None, reach)
-            try:
-                first = next(pictures, None)
-            except Astray:
-                first = None
-            if first is not None and first.time <= start + ROUNDING:
-                yield first
-                yield from pictures
-                return
-        yield from self._in_order(keys=reach)
+    def _jumped(self, start: float, needed: Needed | None, keys: Reach | None = None) -> Iterator[Picture] | None:
+        """From the one on show at `start` on, begun at a keyframe; None where the jump went astray, which it is not
+        trusted with again."""
+        pictures = _since(self._from_keyframe(start, needed, keys), start)
+        try:
+            first = next(pictures, None)
+        except Astray:
+            first = None
+        if first is None or first.time > start + ROUNDING:
+            self.trusted = False
+            return None
+        return chain([first], pictures)
 
     def at(self, times: Times) -> Iterator[Frame]:
         """As `OpenMedia.frames_at`: walks on, or jumps where that saves work."""

@@ -1,10 +1,10 @@
 """Queries that show something instead of saying it, through the command line: real files, and fake encoders."""
 
-import json
 from pathlib import Path
 
 import clips
 import pytest
+from documents import found
 
 from api import Library
 from api.main import main
@@ -33,12 +33,6 @@ def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["index", str(folder)]) == 0
     capsys.readouterr()
     return folder
-
-
-def found(query: str, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
-    capsys.readouterr()
-    assert main(["search", query, "--min-confidence", "0", "--json", *words]) in (0, 3)
-    return json.loads(capsys.readouterr().out)["moments"]
 
 
 def places(moments: list[dict]) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import clips
 import pytest
-from documents import printed_by
+from documents import found, printed_by
 
 from api import Library, schemas
 from api.main import main
@@ -39,12 +39,6 @@ def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["index", str(folder)]) == 0
     capsys.readouterr()
     return folder
-
-
-def found(query: str, capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
-    capsys.readouterr()
-    assert main(["search", query, "--min-confidence", "0", "--json", *words]) in (0, 3)
-    return json.loads(capsys.readouterr().out)["moments"]
 
 
 def named(moment: dict) -> str:

@@ -9,7 +9,7 @@ import pytest
 import zoo
 from zoo import media
 
-from retriever.duplicates import Pair, Relation, duplicates, groups
+from retriever.duplicates import Pair, Tie, duplicates, groups
 from retriever.types import Entry, Filter, Media, MediaKind, Segment, TimeSpan
 
 WAVES = [(1.0, f"boat wave{number}") for number in (1, 2, 3, 1, 4, 2, 5, 3, 6, 1, 7, 4)]
@@ -21,7 +21,7 @@ def found(entries: Sequence[Entry], where: Filter | None = None) -> list[Pair]:
         return list(duplicates(library, where or Filter()))
 
 
-def told(pair: Pair) -> tuple[str, Relation, str, list[float]]:
+def told(pair: Pair) -> tuple[str, Tie, str, list[float]]:
     spans = [pair.span.start, pair.span.end, pair.elsewhere.start, pair.elsewhere.end]
     return pair.one.key, pair.relation, pair.other.key, spans
 
@@ -29,9 +29,9 @@ def told(pair: Pair) -> tuple[str, Relation, str, list[float]]:
 @pytest.mark.parametrize(
     ("other", "relation", "spans"),
     [
-        (WAVES, Relation.COPY, [0, 12, 0, 12]),
-        ([(20, "iron bridge"), *WAVES, (5, "tall tree")], Relation.PART, [0, 12, 20, 32]),
-        ([(30, "iron bridge"), *WAVES[:10]], Relation.OVERLAP, [0, 10, 30, 40]),
+        (WAVES, Tie.COPY, [0, 12, 0, 12]),
+        ([(20, "iron bridge"), *WAVES, (5, "tall tree")], Tie.PART, [0, 12, 20, 32]),
+        ([(30, "iron bridge"), *WAVES[:10]], Tie.OVERLAP, [0, 10, 30, 40]),
     ],
     ids=["copy", "part", "overlap"],
 )
@@ -55,8 +55,8 @@ def test_media_that_hang_together_are_one_group() -> None:
     large, small = groups(found(entries))
     assert [item.key for item in large.media] == ["film", "waves", "rocks"]
     assert {(pair.one.key, pair.relation) for pair in large.pairs} == {
-        ("waves", Relation.PART),
-        ("rocks", Relation.PART),
+        ("waves", Tie.PART),
+        ("rocks", Tie.PART),
     }
     assert [item.key for item in small.media] == ["talk1", "talk2"]
 
@@ -82,14 +82,14 @@ def test_what_is_heard_is_asked_where_nothing_is_seen() -> None:
         media("quiet", seen=WAVES[:8], heard=[(8, "silence")]),
         media("mute", seen=[(8, "tall tree")], heard=[(8, "silence")]),
     ]
-    assert [told(pair)[:3] for pair in found(entries)] == [("film", Relation.COPY, "song")]
+    assert [told(pair)[:3] for pair in found(entries)] == [("film", Tie.COPY, "song")]
 
 
 def test_a_long_film_is_followed_to_its_end() -> None:
     rng = np.random.default_rng(3)
     scenes = [(1.0, f"boat wave{number}") for number in rng.integers(0, 12, 700)]
     (pair,) = found([media("long", seen=scenes), media("longer", seen=[(100, "iron bridge"), *scenes])])
-    assert told(pair)[:3] == ("long", Relation.PART, "longer")
+    assert told(pair)[:3] == ("long", Tie.PART, "longer")
     assert pair.span.length > 690
 
 
@@ -103,7 +103,7 @@ def test_equal_pictures_are_copies() -> None:
         )
 
     (pair,) = found([picture("one", "red bus"), picture("two", "red bus"), picture("three", "green bus")])
-    assert told(pair) == ("one", Relation.COPY, "two", [0, 1, 0, 1])
+    assert told(pair) == ("one", Tie.COPY, "two", [0, 1, 0, 1])
 
 
 def test_groups_come_in_one_order_whatever_the_order_of_pairs() -> None:
