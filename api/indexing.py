@@ -162,25 +162,31 @@ def retry(
 
     Raises:
         NoSuchJob: there is no job of this name.
-        as `Library.index`.
+        as `Library.index`.  Of a pack or model that cannot be, all stay in quarantine.
     """
     runs = [jobs.named(store, name)] if name else jobs.standing(store)[::-1]
     shut = {entry.path for entry in store.catalog.quarantined() if not files or _below(entry, files)}
-    work: list[Asked] = []
+    held = store.catalog.recipe()
+    work: list[tuple[Asked, Recipe]] = []
     for run in runs:
+        if not shut:
+            break
         asked = Asked.of(run.record.asked)
         try:
             mine = asked.covers(sorted(shut))
         except (CannotOpen, ManifestError, MissingExtra):  # its list cannot be read any more
             continue
-        shut -= set(mine)
-        if mine:
-            work.append(replace(asked, only=tuple(mine), prune=False, every=0.0))
-    left = [] if name else sorted(shut)
-    store.catalog.forget([*left, *(path for asked in work for path in asked.only)])
-    done = []
-    for asked in work:
+        if not mine:
+            continue
         recipe = asked.recipe()
+        if held and recipe.digest != held[0] and not name:  # it was refused, or the library has gone over to another
+            continue
+        shut -= set(mine)
+        work.append((replace(asked, only=tuple(mine), prune=False, every=0.0), recipe))
+    left = [] if name else sorted(shut)
+    store.catalog.forget([*left, *(path for asked, _ in work for path in asked.only)])
+    done = []
+    for asked, recipe in work:
         record = jobs.register(store, asked.text)
         summary = _carry_out(store, record.id, asked, recipe, watch)
         done.append((jobs.named(store, record.id), summary))

@@ -62,7 +62,7 @@ def _limits(asked: Asked) -> Iterator[tuple[str, str]]:
 
 
 def _state(found: Standing) -> str:
-    wish = {"pause": ", is to pause", "cancel": ", is to be cancelled"}.get(found.record.wish, "")
+    wish = {"pause": ", is to pause", "cancel": ", is to be cancelled"}.get(found.record.wish, "") if found.by else ""
     return found.state + wish
 
 

@@ -5,8 +5,8 @@ python benchmarks/examples.py --media DIR [--library LIB]     # DIR has manifest
 Of each clip of at least six seconds one half is shown, and what is found is ranked by video: where does the other half
 come?  Long videos that hold the clip are left aside.  Of each video a picture from its middle is shown, cut to the
 middle four fifths of both sides: where does the clip come, and is the second right?  `words and picture`: the same with
-the label of the clip beside it.  Intervals are bootstrapped over clips.  Last, how often a moment of the library is answered
-that is asked of all media but its own: what confidences state.
+the label of the clip beside it.  Intervals are bootstrapped over clips.  Last, how often a moment of the library is
+answered that is asked of all media but its own: what confidences state.
 """
 
 import argparse

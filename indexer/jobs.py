@@ -104,11 +104,12 @@ class Post:
         if not self._wish and now - self._looked >= LOOK:
             self._looked = now
             self._wish = self.store.catalog.wished(self.record.id)
-        if now - self._told >= TELL:
+        if now - self._held >= RENEWAL:
+            self.hold()  # before anything is written: somebody else may be at it by now
+            self.write(summary, self.record)
+        elif now - self._told >= TELL and _counts(summary, self.before) != self.record.counts:
             self._told = now
             self.write(summary, self.record)
-        if now - self._held >= RENEWAL:
-            self.hold()
         return self._wish
 
     def hold(self) -> None:
@@ -170,14 +171,15 @@ def at_work(store: Store, record: RunRecord, owner: str, summary: Summary) -> It
     summary.job = record.id
     post = Post(store, record, owner, record.counts)
     post.hold()
-    store.catalog.wish(record.id, Wish.NONE)
     try:
+        store.catalog.wish(record.id, Wish.NONE)
         post.write(summary, replace(record, state=RunState.RUNNING, began=time(), ended=None, error=""))
         try:
             yield post
         except (ReelseekError, OSError) as error:
             with suppress(StoreError):  # a full disk takes no word about it
-                post.write(summary, replace(post.record, state=RunState.FAILED, ended=time(), error=str(error)))
+                if store.catalog.leased().get(record.lease, owner) == owner:  # else it is another's to tell of
+                    post.write(summary, replace(post.record, state=RunState.FAILED, ended=time(), error=str(error)))
             raise
         post.finish(summary)
     finally:
@@ -187,7 +189,10 @@ def at_work(store: Store, record: RunRecord, owner: str, summary: Summary) -> It
 
 def clear(store: Store, run: str, owner: str) -> None:
     """Away with what a run has begun and nobody else is at: checkpoints and leases.  What was committed stays."""
+    held = store.catalog.leased()  # also by this process, in another run
     for name in store.catalog.staged():
+        if name in held:
+            continue
         begun_by = Staging(store.catalog.staging(name)).begun_by()
         if begun_by in (run, None) and store.catalog.lease(name, owner, LEASE_SECONDS):
             store.catalog.unstage(name)

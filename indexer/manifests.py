@@ -9,6 +9,8 @@ extra `parquet`.  A list is read to its end before anything is done with it, so 
 
 import csv
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -20,6 +22,8 @@ from retriever.types import Metadata
 KEYS = frozenset({"path", "title", "tags", "recorded", "collection"})
 SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
 Row = tuple[Path, Metadata]
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a character beyond 65,535: JSON may escape it, no database takes it
 
 
 def read(manifest: Path) -> Iterator[Row]:
@@ -43,6 +47,8 @@ def _json_lines(manifest: Path) -> Iterator[tuple[str, Any]]:
                     yield where, json.loads(line)
                 except json.JSONDecodeError as error:
                     raise ManifestError(f"{where} is not JSON: {error.msg} at column {error.colno}") from error
+                except (ValueError, RecursionError) as error:  # a number, or a nest, that no machine takes
+                    raise ManifestError(f"{where} is no JSON that can be read: {error}") from error
 
 
 def _table(manifest: Path) -> Iterator[tuple[str, Any]]:
@@ -91,8 +97,11 @@ def _parquet(manifest: Path) -> Iterator[tuple[str, Any]]:
                 for entry in batch.to_pylist():
                     number += 1
                     yield f"{manifest}, row {number}", {k: _plain(k, v) for k, v in entry.items() if v is not None}
-    except ArrowException as error:
-        raise ManifestError(f"{manifest} is no Parquet file: {str(error).splitlines()[0]}") from error
+    except (ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the file system, and not of what the file holds
+            raise
+        told = str(error).partition("\n")[0]
+        raise ManifestError(f"{manifest} is no Parquet file that can be read: {told}") from error
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -114,11 +123,19 @@ def _known(where: str, names: list[str]) -> None:
         raise ManifestError(f"{where} has unknown keys {', '.join(unknown)}: known are {', '.join(sorted(KEYS))}")
 
 
+def _names_a_file(path: str) -> bool:
+    """Whether a file system could have it: not with half a character, which JSON may escape."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
 def _row(manifest: Path, where: str, entry: Any) -> Row:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or not entry["path"]:
         raise ManifestError(f'{where} has no path: it wants {{"path": "clip.mp4", "title": …, "tags": […]}}')
     _known(where, list(entry))
-    if "\0" in entry["path"]:
+    if not _names_a_file(entry["path"]):
         raise ManifestError(f"{where}: path is {entry['path']!r}; it wants the name of a file")
     tags = entry.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -126,6 +143,10 @@ def _row(manifest: Path, where: str, entry: Any) -> Row:
     for key in ("title", "recorded", "collection"):
         if not isinstance(entry.get(key, ""), str):
             raise ManifestError(f"{where}: {key} is {entry[key]!r}; it wants a string")
+    texts = [*((key, entry.get(key, "")) for key in ("title", "collection")), *(("tags", tag) for tag in tags)]
+    for key, text in texts:
+        if _HALF.search(text):
+            raise ManifestError(f"{where}: {key} has {text!r}; it wants characters, and no halves of them")
     recorded = entry.get("recorded", "")
     if recorded:
         try:

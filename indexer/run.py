@@ -10,7 +10,7 @@ from indexer import sampling
 from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Watch
-from indexer.jobs import Post
+from indexer.jobs import LEASE_SECONDS, Post
 from indexer.plan import NO_PICTURE, NO_SOUND, Job, free, shut_away, stat_of, untouched
 from indexer.policy import Policy
 from indexer.ports import Probe, Segmenter
@@ -22,7 +22,6 @@ from retriever.errors import CannotOpen, DiskFull, FileChanged, MediaError
 from retriever.ports import Store
 from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
 
-LEASE_SECONDS = 600.0
 STILL = TimeSpan(0.0, 1.0)
 
 

@@ -100,7 +100,8 @@ class Staging:
 
     def begun_by(self) -> str | None:
         """The run that was last at it; None: nobody came so far as to begin."""
-        return self._head().get("run")
+        head = self._head()
+        return head.get("run", "") if head else None  # earlier versions did not write it down
 
     @property
     def _job(self) -> Path:

@@ -83,7 +83,7 @@ def watch(look: Callable[[], list[Source]], run: Run, executor: Executor, below:
     end: by a wish, or by Ctrl-C while nothing is worked on.  Files that are gone are taken out below `below` only.
 
     Raises:
-        CannotOpen, ManifestError: the first look went wrong; a later one is told of, and repeated.
+        CannotOpen, ManifestError, OSError: the first look went wrong; a later one is told of, and repeated.
         WrongRecipe, SpaceMismatch, DiskFull, KeyboardInterrupt: as `pipeline.index`.
     """
     run.watch = _once(run.watch)
@@ -92,7 +92,7 @@ def watch(look: Callable[[], list[Source]], run: Run, executor: Executor, below:
         try:
             changed, gone = looks.changes(found := look(), time(), monotonic())
             changed += _due(found, {*changed, *(s for s in found if s.path in looks.waiting)}, run)
-        except (CannotOpen, ManifestError) as error:  # a disk that is away for a while, a list that is being edited
+        except (CannotOpen, ManifestError, OSError) as error:  # a disk that is away, a list that is being edited
             if first:
                 raise
             run.watch(Warned(str(error)))

@@ -17,6 +17,7 @@ from time import monotonic
 from indexer.decoding import Chapter, Decoder
 from indexer.encoding import encode
 from indexer.events import Opened, Warned
+from indexer.jobs import RENEWAL
 from indexer.plan import Job
 from indexer.ports import Probe
 from indexer.run import Run
@@ -28,7 +29,6 @@ BATCH_FRAMES = 64
 AHEAD = 4
 """Jobs handed out a lane: a lane that is done with a short file need not wait for the encoders."""
 PATIENCE = 0.2  # seconds between two looks whether the run was stopped
-RENEWAL = 60.0  # seconds between two renewals of the leases that a run holds
 
 
 def build() -> "LocalExecutor":

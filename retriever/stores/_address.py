@@ -56,7 +56,8 @@ class Address:
             parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
-            raise StoreUnavailable(f"{told} ({error}): it wants {WANTED}") from error
+            why = "" if "@" in text else f" ({error})"  # which may quote a part of a password
+            raise StoreUnavailable(f"{told}{why}: it wants {WANTED}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise StoreUnavailable(f"{told}: it wants {WANTED}")
         if parts.username is not None or parts.query or parts.fragment:
@@ -94,7 +95,8 @@ class Address:
 
 
 def _without_secrets(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", text)
+    shown = re.sub(r"//.*@", "//…@", text, flags=re.DOTALL)  # up to the last: passwords have slashes and @ in them
+    return re.sub(r"([?#]).+", r"\1…", shown, flags=re.DOTALL)
 
 
 def _is_here(host: str) -> bool:

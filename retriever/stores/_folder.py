@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from retriever.stores._snapshot import Snapshot, View
 from retriever.stores._writer import Writer
 
 
-class FolderStore(Writer):
+class FolderStore(Writer, ABC):
     """Reads and commits over the catalog in `folder`; what is derived, and long work, is a store's own."""
 
     def __init__(self, folder: Path, columns: Columns, leases: Leases, lock: _writer.Lock | None = None) -> None:
@@ -80,9 +81,9 @@ class FolderStore(Writer):
                 self._view = self._viewed(catalog)
             return self._view
 
+    @abstractmethod
     def _viewed(self, catalog: sqlite3.Connection) -> View:
         """What snapshots of the commit that `catalog` shows are to share."""
-        raise NotImplementedError
 
     def _shown(self, view: View, database: Database) -> Snapshot:
         return Snapshot(view, database)

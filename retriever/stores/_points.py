@@ -45,7 +45,7 @@ ASKED_TOGETHER = 64
 FETCHED_TOGETHER = 128
 """Points in one answer."""
 PATIENCE_INSIDE = 20.0
-"""Seconds that a request waits at most which the catalog waits for: others get at it after 30."""
+"""Seconds that those requests of one commit wait in all which the catalog waits for: others get at it after 30."""
 
 _ROWS = "rows"
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
@@ -121,11 +121,22 @@ class Points:
         return str((found[0].payload or {}).get("catalog")) if found else None
 
     def own(self, mark: str) -> None:
-        """From now on the points belong to the catalog with this mark."""
+        """From now on the points belong to the catalog with this mark.
+
+        Raises:
+            StoreUnavailable: something else has a collection of this name.
+        """
         if not self._ask(lambda: self._client.collection_exists(self._name)):
             self._made(lambda: self._client.create_collection(self._name, vectors_config={}, **self._spread()))
+        elif self._is_foreign():
+            raise StoreUnavailable(f"{self.place} is a collection that something else made: name another library")
         deed = models.PointStruct(id=0, vector={}, payload={"catalog": mark, "made by": "reelseek"})
         self._ask(lambda: self._client.upsert(self._name, [deed], wait=True))
+
+    def _is_foreign(self) -> bool:
+        """Whether the collection that has no deed is more than what a crash leaves of making it."""
+        vectors = self._ask(lambda: self._client.get_collection(self._name)).config.params.vectors
+        return bool(vectors) or self._ask(lambda: self._client.count(self._name, exact=True)).count > 0
 
     def version(self) -> str:
         """Of the server."""
@@ -219,15 +230,14 @@ class Points:
             made = [_struct(point, born) for point in batch]
             self._ask(lambda made=made: self._client.upsert(self._of(space), made, wait=True, ordering=_STRONG))  # type: ignore[misc]
 
-    def kill(self, space: str, media: Sequence[int] | None, died: int) -> None:
-        """What these media have here (None: all that is here) lives no more at version `died`, and until then."""
+    def kill(self, dead: Mapping[str, Sequence[int]], died: int) -> None:
+        """What these media have in each space lives no more at version `died`, and until then."""
         alive = models.FieldCondition(key="died", range=models.Range(gt=died))
-        groups = [media[at : at + 1000] for at in range(0, len(media), 1000)] if media is not None else [None]
-        for group in groups:
-            theirs = (
-                [] if group is None else [models.FieldCondition(key="media", match=models.MatchAny(any=list(group)))]
-            )
-            self._change(space, [_dying(died, [alive, *theirs])], PATIENCE_INSIDE)
+        until = time.monotonic() + PATIENCE_INSIDE
+        for space, media in dead.items():
+            for at in range(0, len(media), 1000):
+                theirs = models.FieldCondition(key="media", match=models.MatchAny(any=list(media[at : at + 1000])))
+                self._change(space, [_dying(died, [alive, theirs])], max(0.0, until - time.monotonic()))
 
     def mend(self, space: str, version: int) -> None:
         """Undo what a writer left that did not come to an end: the library is at `version`."""
@@ -296,7 +306,6 @@ class Points:
     def fetch(self, space: str, numbers: Sequence[int], rows: bool = False) -> dict[int, Point]:
         """These points, by number, those that are there; with their first-stage `rows` if wanted."""
         found: dict[int, Point] = {}
-        dimension = 0
         for at in range(0, len(numbers), FETCHED_TOGETHER):
             part = [int(number) for number in numbers[at : at + FETCHED_TOGETHER]]
             records = self._ask(
@@ -309,7 +318,6 @@ class Points:
                 facts = np.frombuffer(b64decode(payload["facts"]), FACTS)
                 tokens = np.frombuffer(b64decode(payload["tokens"]), "<f2")
                 vectors: Any = record.vector.get(_ROWS, []) if rows and isinstance(record.vector, dict) else []
-                dimension = len(tokens) // len(facts) if len(facts) else dimension
                 found[int(record.id)] = Point(
                     int(record.id),
                     payload["segment"],
@@ -355,7 +363,7 @@ class Points:
                 wait = max(least, pause * random.uniform(0.5, 1.0))
                 if time.monotonic() + wait > until:
                     raise StoreUnavailable(
-                        f"{self.place} did not answer for {patience:g} s ({why}): look whether Qdrant "
+                        f"{self.place} did not answer for {patience:.3g} s ({why}): look whether Qdrant "
                         f"runs there, and run the same again"
                     ) from error
             time.sleep(wait)

@@ -190,8 +190,7 @@ class QdrantStore(FolderStore):
         """What these media have in these spaces dies with the next version."""
         self._begin_change()
         version = _versions.version(catalog)
-        for space, media in dead.items():
-            self.points.kill(space, media, version + 1)
+        self.points.kill(dead, version + 1)
         reached("qdrant-marked")
 
     def _begin_change(self) -> None:

@@ -11,7 +11,8 @@ import pytest
 from api import exits, parts
 from api.main import main
 from api.service import Library
-from retriever.types import RunState
+from retriever.errors import WeightsError
+from retriever.types import RunState, Wish
 
 Captured = pytest.CaptureFixture[str]
 
@@ -75,6 +76,17 @@ def test_an_unknown_id_is_one_clear_line(indexed, capsys, verb):
     code, out, err = call(capsys, "jobs", verb, "beef")
     assert (code, out) == (exits.ERROR, "")
     assert err == "reelseek: beef is no job of this library; `reelseek jobs list --all` lists them\n"
+
+
+def test_a_wish_is_told_of_while_somebody_is_there_to_hear_it(indexed, capsys):
+    with Library.open("lib") as library:
+        (job,) = library.jobs()
+        catalog = library.store.catalog
+        catalog.write_run(replace(job.record, state=RunState.FAILED))
+        catalog.wish(job.record.id, Wish.PAUSE)  # which came too late
+        assert "is to pause" not in call(capsys, "jobs", "list")[1]
+        catalog.lease(job.record.lease, "elsewhere:1:1", 60)
+        assert "is to pause" in call(capsys, "jobs", "list")[1]
 
 
 def test_what_is_over_is_left_as_it_is(indexed, capsys):
@@ -149,6 +161,25 @@ def test_a_retry_keeps_what_a_list_said_of_a_file(no_weights, media, capsys, mon
     assert call(capsys, "jobs", "retry", "--quarantined")[0] == exits.OK
     (item,) = asked(capsys, "media")[1]["media"]
     assert (item["metadata"]["title"], item["metadata"]["tags"]) == ("The second", ["a", "b"])
+
+
+def test_a_job_that_the_library_refused_is_not_taken_for_a_retry(choking, capsys):
+    assert call(capsys, "index", "clips", "--budget", "0.5")[0] == exits.ERROR
+    old, refused = jobs(capsys)
+    assert (refused["state"], "made with recipe" in refused["error"]) == ("failed", True)
+    code, told = asked(capsys, "jobs", "retry", "--quarantined")
+    assert (code, [(job["state"], job["counts"]["indexed"]) for job in told["jobs"]]) == (exits.OK, [("done", 2)])
+    assert {tuple(item["metadata"]["tags"]) for item in asked(capsys, "media")[1]["media"]} == {("sea",)}, old["id"]
+
+
+def test_a_retry_with_a_model_that_is_gone_leaves_quarantine_as_it_is(choking, capsys, monkeypatch):
+    def gone(*_: object) -> None:
+        raise WeightsError("the model is not here")
+
+    monkeypatch.setattr(parts, "recipe", gone)
+    assert call(capsys, "jobs", "retry", "--quarantined")[0] == exits.ERROR
+    assert len(asked(capsys, "media", "--quarantined")[1]["quarantined"]) == 2
+    assert len(jobs(capsys)) == 1
 
 
 def test_a_file_of_no_job_leaves_quarantine_all_the_same(choking, capsys):

@@ -89,6 +89,34 @@ def test_nobody_works_on_a_run_that_somebody_is_at(store: Store) -> None:
     assert store.catalog.leased() == {record.lease: ELSEWHERE}
 
 
+def test_who_lost_a_run_to_another_writes_nothing_more_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = jobs.register(store, "{}")
+    theirs = replace(record, state=RunState.RUNNING, counts={"indexed": 5})
+
+    def work() -> None:
+        with jobs.at_work(store, record, ME, Summary()) as post:
+            store.catalog.release(record.lease, ME)  # stopped for longer than a lease holds
+            assert store.catalog.lease(record.lease, ELSEWHERE, 60)
+            store.catalog.write_run(theirs)
+            monkeypatch.setattr(jobs, "RENEWAL", 0.0)
+            post.wish(Summary(files=7))
+
+    with pytest.raises(StoreLocked, match=ELSEWHERE):
+        work()
+    assert jobs.named(store, record.id) == jobs.Standing(theirs, ELSEWHERE)
+
+
+def test_who_waits_writes_nothing_while_nothing_happens(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "TELL", 0.0)
+    record, summary, written = jobs.register(store, "{}"), Summary(), list[RunRecord]()
+    with jobs.at_work(store, record, ME, summary) as post, monkeypatch.context() as patch:
+        patch.setattr(store.catalog, "write_run", written.append)
+        for files in (0, 0, 1, 1):
+            summary.files = files
+            post.wish(summary)
+    assert [run.counts["files"] for run in written] == [1]
+
+
 def test_the_same_asked_again_goes_on_with_the_same_job(store: Store) -> None:
     record = jobs.register(store, "{}")
     assert jobs.register(store, "{}") == record
@@ -115,6 +143,20 @@ def test_pausing_what_nobody_is_at_is_at_once(store: Store) -> None:
     for _ in range(2):
         assert jobs.pause(store, record.id).state == "paused"
     assert store.catalog.wished(record.id) is Wish.NONE
+
+
+def test_a_wish_is_heard_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who paused is not still to be paused, and what was wished of somebody who died is no matter of the next one."""
+    monkeypatch.setattr(jobs, "LOOK", 0.0)
+    record = jobs.register(store, "{}")
+    with jobs.at_work(store, record, ME, Summary()) as post:
+        store.catalog.wish(record.id, Wish.PAUSE)
+        assert post.wish(Summary()) is Wish.PAUSE
+    assert (state(store, record), jobs.named(store, record.id).record.wish) == ("paused", Wish.NONE)
+    store.catalog.wish(record.id, Wish.PAUSE)
+    with jobs.at_work(store, jobs.named(store, record.id).record, ME, Summary()) as post:
+        assert post.wish(Summary()) is Wish.NONE
+    assert state(store, record) == "done"
 
 
 def test_a_worker_that_does_not_answer_is_waited_for_in_vain(store: Store) -> None:
@@ -150,9 +192,12 @@ def test_cancelling_clears_what_the_run_began_and_nothing_else(
     store.catalog.staging("empty-4")
     store.catalog.staging("leased-5")
     store.catalog.lease("leased-5", ELSEWHERE, 60)
+    store.catalog.staging("waiting-6")  # for a decoder, in another run of this process
+    store.catalog.lease("waiting-6", ME, 60)
+    (store.catalog.staging("earlier-7") / "job.json").write_text('{"spaces": []}')  # by a version that knew no jobs
     assert jobs.cancel(store, record.id, ME).state == "cancelled"
-    assert store.catalog.staged() == ["leased-5", "none-3", "other-1"]
-    assert store.catalog.leased() == {"leased-5": ELSEWHERE}
+    assert store.catalog.staged() == ["earlier-7", "leased-5", "none-3", "other-1", "waiting-6"]
+    assert store.catalog.leased() == {"leased-5": ELSEWHERE, "waiting-6": ME}
 
 
 def test_a_pause_does_not_wait_for_a_decoder_that_hangs(store: Store, tmp_path: Path) -> None:

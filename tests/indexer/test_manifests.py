@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,56 @@ def test_a_file_that_only_says_it_is_parquet(tmp_path: Path) -> None:
         list(manifests.read(file))
 
 
+def test_a_broken_parquet_is_one_line(tmp_path: Path) -> None:
+    whole = write_parquet(tmp_path / "whole.parquet", {"path": ["a.mp4", "b.mp4"] * 500}).read_bytes()
+    file, told, lot = tmp_path / "a.parquet", list[str](), random.Random(5)
+    for _ in range(200):
+        broken = bytearray(whole)
+        for _ in range(lot.randint(1, 8)):
+            broken[lot.randrange(len(broken))] = lot.randrange(256)
+        file.write_bytes(bytes(broken[: lot.choice([len(broken), lot.randrange(len(broken))])]))
+        try:
+            list(manifests.read(file))
+        except ManifestError as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert all(str(file) in line and "\n" not in line for line in told)
+
+
+def test_a_parquet_that_is_not_there_is_no_broken_one(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow: the extra parquet is not installed")
+    with pytest.raises(FileNotFoundError):
+        list(manifests.read(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"path": "\ud800.mp4"}, "path is '.*'; it wants the name of a file"),
+        ({"path": "a\0.mp4"}, "path is '.*'; it wants the name of a file"),
+        ({"path": "a.mp4", "title": "\ud83d!"}, "title has .* no halves"),
+        ({"path": "a.mp4", "collection": "\udc80"}, "collection has .* no halves"),
+        ({"path": "a.mp4", "tags": ["sea", "\udfff"]}, "tags has .* no halves"),
+    ],
+)
+def test_half_a_character_is_one_line(tmp_path: Path, said: dict[str, Any], complaint: str) -> None:
+    file = write_json(tmp_path / "a.jsonl", [{"path": "\N{PARROT}.mp4", "title": "\N{PARROT}"}, said])
+    with pytest.raises(ManifestError, match=f"line 2: {complaint}"):
+        list(manifests.read(file))
+
+
+def test_a_name_need_not_be_text(tmp_path: Path) -> None:
+    ((path, _),) = manifests.read(write_json(tmp_path / "a.jsonl", [{"path": "\udcff.mp4"}]))
+    assert os.fsencode(path.name) == b"\xff.mp4"
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"path": ' + "1" * 5_000 + "}"])
+def test_json_that_no_machine_reads_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"path": "a.mp4"}}\n{text}\n')
+    with pytest.raises(ManifestError, match="line 2 is no JSON that can be read"):
+        list(manifests.read(tmp_path / "a.jsonl"))
+
+
 def test_without_pyarrow_a_parquet_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "a.parquet").touch()
@@ -142,6 +194,12 @@ def test_a_wrong_line_of_csv_is_named_with_its_number(tmp_path: Path, text: str,
     file = tmp_path / "a.csv"
     file.write_text(text)
     with pytest.raises(ManifestError, match=complaint):
+        list(manifests.read(file))
+
+
+def test_a_name_that_no_file_can_have_is_a_wrong_line(tmp_path: Path) -> None:
+    file = write_json(tmp_path / "list.jsonl", [{"path": "a.mp4"}, {"path": "b\0.mp4"}])
+    with pytest.raises(ManifestError, match=r"line 2: path is .* it wants the name of a file"):
         list(manifests.read(file))
 
 

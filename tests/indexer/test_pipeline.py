@@ -1,5 +1,6 @@
 """From files to a library, with decoder children, without weights."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -422,10 +423,10 @@ def old(path: Path) -> Path:
     return path
 
 
-def stay(house: House, *steps: Callable[[], object], prune: bool = False) -> Run:
+def stay(house: House, *steps: Callable[[], object], prune: bool = False, policy: Policy = USUAL) -> Run:
     """Watch the folder; before each look but the first something happens, and then the keyboard interrupts."""
     todo: list[Callable[[], object] | None] = [None, *steps]
-    run = house.run()
+    run = house.run(policy=policy)
 
     def look() -> list[sources.Source]:
         if not todo:
@@ -481,6 +482,23 @@ def test_staying_tries_a_file_again_when_its_time_has_come(house: House, at: Cal
     assert (entry.path, entry.tries) == (str(clip), 2)
 
 
+def test_a_file_whose_time_has_come_waits_while_it_is_being_written(house: House) -> None:
+    clip = old(write_reel(house.folder / "a.synthetic", "red", crash_at=1))
+    stay(house)
+    (entry,) = house.store.catalog.quarantined()
+    house.store.catalog.quarantine(replace(entry, again=0.0))
+    write_reel(clip, "red", "blue", crash_at=1)
+    assert stay(house).summary.quarantined == {}
+    assert stay(house, lambda: old(clip)).summary.quarantined.keys() == {str(clip)}
+
+
+def test_a_file_over_a_limit_is_not_looked_at_again_and_again(house: House) -> None:
+    old(write_reel(house.folder / "a.synthetic", "red"))
+    run = stay(house, lambda: None, lambda: None, policy=Policy(most_bytes=1))
+    assert len(run.summary.quarantined) == 1
+    assert sum(isinstance(event, Planned) for event in house.said) == 1
+
+
 def test_a_file_that_another_was_at_is_taken_up_when_that_one_is_gone(house: House) -> None:
     clip = old(write_reel(house.folder / "a.synthetic", "red"))
     lease = f"{house_key(house)}-{RECIPE.digest[:8]}"
@@ -490,11 +508,22 @@ def test_a_file_that_another_was_at_is_taken_up_when_that_one_is_gone(house: Hou
     assert sum(isinstance(event, Warned) for event in house.said) == 1
 
 
-def test_a_look_that_goes_wrong_is_told_of_and_repeated(house: House) -> None:
+def test_a_first_look_that_goes_wrong_is_an_error(house: House) -> None:
+    looks = iter([ManifestError("line 2 is not JSON"), KeyboardInterrupt()])
+
+    def look() -> list[sources.Source]:
+        raise next(looks)
+
+    with pytest.raises(ManifestError, match="line 2"):
+        watching.watch(look, house.run(), executor.build(), [], 0.01)
+
+
+@pytest.mark.parametrize("error", [ManifestError("line 2 is not JSON"), OSError(errno.ESTALE, "the disk is away")])
+def test_a_look_that_goes_wrong_is_told_of_and_repeated(house: House, error: Exception) -> None:
     clip = old(write_reel(house.folder / "a.synthetic", "red"))
 
     def wrong() -> None:
-        raise ManifestError("line 2 is not JSON")
+        raise error
 
     run = stay(house, wrong, wrong, lambda: old(write_reel(clip, "blue", "green")))
     assert len(run.summary.indexed) == 2

@@ -53,6 +53,11 @@ def test_a_poison_file_is_tried_so_often_with_growing_waits_and_no_more(
     assert all(0 < wait <= LONGEST_WAIT + 1e-3 for wait in waits)
 
 
+def test_each_wait_is_ten_times_the_one_before_and_at_most_a_day() -> None:
+    waits = [shut(Policy(tries=9), DecoderDied("it died"), before, 0.0).again for before in range(6)]
+    assert waits == [60.0, 600.0, 6_000.0, 60_000.0, 86_400.0, 86_400.0]
+
+
 def test_more_tries_than_before_are_given_to_a_file_that_was_given_up() -> None:
     entry = shut(Policy(tries=1), DecoderDied("it died"), 0, 100.0)
     assert not Policy(tries=1).may_try(entry, 1e9)

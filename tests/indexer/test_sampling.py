@@ -134,6 +134,14 @@ def test_a_slow_change_is_followed() -> None:
     assert len(taken) == 256 // 13 + 1  # 13 shades are more than 5 % of 255
 
 
+def test_a_keyframe_is_taken_once_however_long_it_is_on_show() -> None:
+    sift = Keyframes(2).sift()
+    shown = [0.0, 0.0, 0.0, 1.4, 1.4, 2.5]
+    taken = [sift(Shade(7, time), (place + 0.5) / 2) for place, time in enumerate(shown)]
+    assert taken == [True, False, False, True, False, True]
+    assert Keyframes(2).sift()(Shade(7, 2.5), 3.25)  # in the next chapter it is news again
+
+
 def test_difference_is_a_share_of_the_full_range() -> None:
     black, white = (np.full(THUMB, shade, np.int16) for shade in (0, 255))
     assert difference(black, white) == 1

@@ -55,6 +55,14 @@ def test_in_a_library_of_one_media_chance_is_its_other_segments():
     assert answer[0].confidence > answer[-1].confidence
 
 
+def test_that_each_segment_finds_itself_is_no_chance():
+    """Or nothing in a library of one media could be more alike than chance."""
+    scenes = [(5.0, f"scene{number} thing{number}") for number in range(12)]
+    best = asked([media("alone", seen=[*scenes, scenes[0]])]).search("like:alone@0-5", min_confidence=0)[0]
+    assert best.start_s == pytest.approx(60, abs=0.6)
+    assert best.confidence > 0.8
+
+
 def test_chance_is_a_function_of_what_is_committed():
     """The same content in another order, asked before or not: the same answers."""
     forth, back = asked(), asked(ZOO[::-1])

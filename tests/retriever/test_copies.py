@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retriever import copies
-from retriever.copies import Cells, Footage, Stranger, aligned, filmed, strangers
+from retriever.copies import Alignment, Cells, Figures, Footage, Stranger, aligned, filmed, strangers
 from retriever.types import Matrix, Media, MediaKind, Modality, Segment, TimeSpan
 
 DIMENSION = 32
@@ -96,6 +96,31 @@ def test_what_stands_still_is_not_called_a_copy() -> None:
     assert aligned(footage("one", rows), footage("other", rows), APART) is None
 
 
+def test_changes_as_small_as_those_of_encoding_say_nothing() -> None:
+    """However well they agree: two takes by one camera have its flicker in common."""
+    rows = drawn(1, changes=0.02)
+    assert aligned(footage("one", rows), footage("other", rows), APART) is None
+
+
+def test_what_is_brief_has_to_agree_more() -> None:
+    figures = {Modality.VISION: Figures(nearness=0.9, concord=0.45)}
+
+    def over(seconds: float) -> Alignment:
+        return Alignment(0.0, TimeSpan(0, seconds), 1.0, figures)
+
+    assert over(30).proves(Modality.VISION)
+    assert not over(5).proves(Modality.VISION)
+    assert not over(30).proves(Modality.SOUND)  # nobody heard anything
+
+
+def test_a_shot_that_two_films_have_in_common_does_not_make_them_copies() -> None:
+    shot = drawn(1, 16)
+    one = footage("one", np.concatenate([shot, drawn(2, 24)]), span=TimeSpan(0, 8))
+    other = footage("other", np.concatenate([drawn(3, 24), shot]), span=TimeSpan(12, 20))
+    assert aligned(one, other, APART) is None
+    assert aligned(footage("one", shot), footage("other", shot), APART)
+
+
 def test_what_is_too_short_to_change_is_not_called_a_copy() -> None:
     rows = drawn(1, 3)
     assert aligned(footage("one", rows), footage("other", rows), APART) is None
@@ -106,6 +131,16 @@ def test_moments_that_do_not_meet_are_two_though_the_films_are_one() -> None:
     one = footage("one", rows, span=TimeSpan(1, 4))
     assert aligned(one, footage("other", rows, span=TimeSpan(2, 5)), APART)
     assert aligned(one, footage("other", rows, span=TimeSpan(8, 11)), APART) is None
+
+
+def test_of_several_places_that_are_alike_it_is_that_where_the_moments_meet() -> None:
+    """What comes round again and again agrees with itself every time."""
+    round_ = drawn(1, 8)
+    one = footage("one", np.tile(round_, (2, 1)))
+    for start in (0.0, 4.0, 8.0, 12.0):
+        found = aligned(one, footage("other", np.tile(round_, (5, 1)), span=TimeSpan(start, start + 8)), APART)
+        assert found
+        assert (found.offset, found.met) == (start, 1.0)
 
 
 def test_moments_of_one_media_are_never_copies() -> None:
@@ -136,6 +171,10 @@ def test_sound_decides_where_there_is_no_picture_and_supports_where_there_is() -
     assert aligned(sound, film("film", drawn(3), heard), APART)  # its sound alone
     assert aligned(film("one", still, heard), film("other", noisy(still, 1, 0.1), heard), APART)
     assert aligned(film("one", drawn(3), heard), film("other", drawn(4), heard), APART) is None  # other pictures to it
+    first, second = (np.repeat(drawn(seed, 1), 40, axis=0) for seed in (6, 7))
+    early, late = (np.concatenate([first[:28], second[:12]]), np.concatenate([second[:12], first[:28]]))
+    tune = drawn(8, changes=3.0)  # pictures are alike, too, but not while it is
+    assert aligned(film("one", early, tune), film("other", late, tune), APART) is None
     dubbed = film("other", drawn(3), drawn(5))
     assert aligned(film("one", drawn(3), heard), dubbed, APART)
 
@@ -168,10 +207,17 @@ def test_a_library_says_how_far_strangers_are_apart() -> None:
         assert strangers(few)[zoo.SEEN.id].cosine == 0
 
 
-def test_copies_in_a_library_do_not_set_the_scale() -> None:
-    same = [zoo.media(f"copy{number}", seen=[(10, "red bus")]) for number in range(3)]
+@pytest.mark.parametrize("count", [3, 6])
+def test_copies_in_a_library_do_not_set_the_scale(count: int) -> None:
+    same = [zoo.media(f"copy{number}", seen=[(10, "red bus")]) for number in range(count)]
     with zoo.library([*same, *zoo.ZOO]).snapshot() as library:
         assert strangers(library)[zoo.SEEN.id].cosine < 0.3
+
+
+def test_a_library_of_copies_alone_is_not_believed_to_be_one_of_strangers() -> None:
+    same = [zoo.media(f"copy{number}", seen=[(10, "red bus")], cut=20.0) for number in range(4)]
+    with zoo.library(same).snapshot() as library:
+        assert 0 < strangers(library)[zoo.SEEN.id].cosine <= copies.MOST_ALIKE
 
 
 def test_footage_is_a_moment_with_what_lies_around_it() -> None:

@@ -7,7 +7,10 @@ import pytest
 import zoo
 from zoo import media
 
+from retriever import distinct
+from retriever.copies import Stranger, strangers
 from retriever.distinct import Distinct, Wanted
+from retriever.ports import Snapshot
 from retriever.search import Searcher
 from retriever.types import Answer, Entry
 
@@ -74,6 +77,24 @@ def test_a_long_list_is_filled_however_many_copies_there_are() -> None:
     assert max(len(moment.copies) for moment in best) == 29
 
 
+def test_how_far_strangers_are_apart_is_looked_up_once_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def counted(snapshot: Snapshot) -> dict[str, Stranger]:
+        looked.append(snapshot.generation)
+        return strangers(snapshot)
+
+    monkeypatch.setattr(distinct, "strangers", counted)
+    searcher = _searcher()
+    for _ in range(2):
+        searcher.search("boat", min_confidence=0)
+    searcher.store.add(media("one more", seen=[(6, "iron bridge")]))
+    searcher.search("boat", min_confidence=0)
+    with searcher.store.snapshot() as snapshot:
+        assert looked[-1] == snapshot.generation
+    assert len(looked) == len(set(looked)) == 2
+
+
 def test_near_misses_are_different_too(boats: Searcher) -> None:
     missed = boats.search("boat", min_confidence=1)
     assert not missed.moments
@@ -112,6 +133,16 @@ def test_an_answer_does_not_hide_behind_a_near_miss(boats: Searcher) -> None:
         (best,) = Distinct().of(library, lambda limit: found[:limit], Wanted(10, 0.9))
     assert best.ref == second.ref
     assert best.copies == ()
+
+
+@pytest.mark.parametrize("copies", ["collapse", "show"])
+def test_near_misses_take_no_place_of_an_answer(boats: Searcher, copies: str) -> None:
+    moments = boats.search("boat", by="video", copies="show", min_confidence=0, limit=20).moments
+    first, second, third, fourth = (one for one in moments if one.media.key in ("first", "other", "parrot", "tower"))
+    found = [replace(one, confidence=sure) for one, sure in ((first, 0.2), (second, 0.3), (third, 0.95), (fourth, 0.1))]
+    with boats.store.snapshot() as library:
+        best = Distinct().of(library, lambda limit: found[:limit], Wanted(1, 0.9, copies))
+    assert [one.ref for one in best] == [first.ref, third.ref]
 
 
 @pytest.mark.parametrize(("copies", "most", "said"), [("some", 0, "collapse or show"), ("show", -1, "0 for no cap")])

@@ -12,6 +12,7 @@ from zoo import DIMENSION, SAID, SEEN, ZOO, T, Words, library, media, unit
 from retriever import calibrating, calibration
 from retriever.adapters import Adapter
 from retriever.errors import QueryError, SpaceMismatch
+from retriever.grammar import read
 from retriever.looking import Looking
 from retriever.query import parse
 from retriever.registry import Registry
@@ -124,6 +125,12 @@ def test_a_filter_narrows_and_never_starves(zoo: Searcher) -> None:
     assert set(keys(all_of(zoo, "parrot branch", where=Filter(media=frozenset({"tower"}))))) == {"tower"}
     assert "parrot" not in keys(all_of(zoo, "parrot branch", where=Filter(without=frozenset({"parrot"}))))
     assert keys(all_of(zoo, "street tag:birds", by="video")) == ["parrot"]
+
+
+@pytest.mark.parametrize("query", ['"never do it for free"', "said:free", "never do it for free THEN the budget"])
+def test_words_are_looked_for_only_in_what_passes(zoo: Searcher, query: str) -> None:
+    assert "talk" in keys(all_of(zoo, query))
+    assert "talk" not in keys(all_of(zoo, f"{query} tag:birds"))
 
 
 def test_among_fewer_media_the_same_score_is_less_of_a_chance(zoo: Searcher) -> None:
@@ -313,6 +320,16 @@ def test_steps_are_found_in_their_order(days: Searcher) -> None:
     assert there[0].score > there[2].score + 1
 
 
+def test_steps_on_both_sides_of_a_better_answer_are_no_other_answer() -> None:
+    scenes = ("boat sky", "iron bridge", "sailing boat", "snow hill", "iron bridge", "hill sky")
+    trip = media("trip", seen=[(4, scene) for scene in scenes])
+    found = all_of(Searcher(library((*ZOO, trip)), Words()), "sailing boat THEN snow hill")
+    spans = [one.span for one in found if one.media.key == "trip"]
+    assert spans[0] == TimeSpan(8, 16)
+    for place, span in enumerate(spans):
+        assert all(span.shared(better) <= min(span.length, better.length) / 2 for better in spans[:place])
+
+
 def test_a_limit_between_steps(days: Searcher) -> None:
     near = all_of(days, "sailing boat THEN snow hill WITHIN 10s")
     assert keys(near)[0] == "forth"
@@ -377,6 +394,47 @@ def test_weights_say_what_counts(days: Searcher) -> None:
     boats, desks = all_of(days, "boat^10 desk"), all_of(days, "boat desk^10")
     assert "boat" in str(boats[0].evidence[0].labels) or "boat" in str(boats[0].evidence[1].labels)
     assert boats[0].ref != desks[0].ref
+
+
+def test_what_must_not_be_there_takes_away_by_its_weight(days: Searcher) -> None:
+    scores = [all_of(days, f"pan -sizzling^{weight}")[0].score for weight in (0.5, 1, 2)]
+    assert scores[0] > scores[1] + 0.1 > scores[2] + 0.2
+
+
+def test_weights_count_by_chance_too() -> None:
+    """A term that hardly counts makes a query no less likely to find something by chance than one without it."""
+    looking = Looking(Registry("retriever.rerankers").load("maxsim").build())
+    calibrator = calibrating.Calibrator(Words(), looking)
+    with library().snapshot() as snapshot:
+        known = calibrator.of(snapshot)
+
+        def tail(query: str) -> np.ndarray:
+            sentence = read(query)
+            only = [None for clause in sentence.clauses for _ in clause.terms]
+            return calibrator.tail(snapshot, known, sentence, only).best
+
+        even, first, alone, less = (
+            tail(query) for query in ("boat^1.5 desk^1.5", "boat^100 desk^0.001", "+boat", "+boat -a")
+        )
+    np.testing.assert_allclose(first, alone, atol=0.05)
+    assert np.abs(even - alone).max() > 0.3
+    np.testing.assert_array_equal(less, alone)  # what must not be there is taken to be nowhere
+
+
+def test_chance_is_that_of_what_is_there_now() -> None:
+    looking = Looking(Registry("retriever.rerankers").load("maxsim").build())
+    kept, fresh = (calibrating.Calibrator(Words(), looking) for _ in range(2))
+    store, sentence = library(ZOO[:2]), read("boat THEN desk")
+
+    def tail(calibrator: calibrating.Calibrator) -> np.ndarray:
+        with store.snapshot() as snapshot:
+            return calibrator.tail(snapshot, calibrator.of(snapshot), sentence, [None, None]).best
+
+    before = tail(kept)
+    for entry in ZOO[2:]:
+        store.add(entry)
+    np.testing.assert_array_equal(tail(kept), tail(fresh))
+    assert not np.array_equal(tail(kept), before)
 
 
 def test_filters_hold_for_steps_too(days: Searcher) -> None:

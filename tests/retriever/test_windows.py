@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retriever import windows
 from retriever.moments import Curve
 from retriever.types import TimeSpan
-from retriever.windows import BESIDE, BORDER, LEAST, REACH, SAME, SIGMA, Cells
+from retriever.windows import BESIDE, BORDER, LEAST, LOOKED_AT, REACH, SAME, SIGMA, Cells
 
 heights = st.lists(st.integers(-20, 20).map(lambda height: height / 4), min_size=1, max_size=40)
 rests = st.integers(-12, 8).map(lambda height: height / 4)
@@ -172,6 +172,12 @@ def test_a_plateau_is_the_moment_whatever_its_length() -> None:
         assert found == pytest.approx((20, 20 + seconds), abs=0.25)
 
 
+def test_a_moment_may_be_longer_than_what_is_looked_at_first() -> None:
+    seconds = 5 * LOOKED_AT
+    found = windows.moment(curve_of((2 * seconds, 0), (seconds, 4), (2 * seconds, 0)), 2 * seconds, 3 * seconds, 0.0)
+    assert found == pytest.approx((2 * seconds, 3 * seconds), abs=0.5)
+
+
 def test_a_dip_is_bridged_where_it_is_short() -> None:
     """It has to gather more than it costs."""
     assert windows.moment(curve_of((20, 0), (4, 4), (1, 1), (4, 4), (20, 0)), 20, 24, 0.0) == (20, 29)
@@ -243,6 +249,11 @@ def test_several_moments_come_best_first_and_none_is_buried_under_another() -> N
     assert [one.gain for one in found] == sorted((one.gain for one in found), reverse=True)
     assert found[:2] == windows.moments(curve, 0.0, 2)
     assert windows.moments(Curve.of(np.zeros((0, 2)), np.zeros(0, np.float32)), 0.0, 3) == []
+
+
+def test_what_does_not_stand_out_is_no_moment() -> None:
+    assert windows.moments(curve_of((10, 2.0)), 3.0, 5) == []
+    assert len(windows.moments(curve_of((10, 2.0)), 1.0, 5)) > 0
 
 
 def test_moments_of_times_with_gaps_between_them_are_looked_for_in_each() -> None:

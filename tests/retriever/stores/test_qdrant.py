@@ -18,7 +18,7 @@ from engines import Engine
 from hypothesis import given
 from hypothesis import strategies as st
 from libraries import HEARD, SEEN, contents, directions, entry, more, only
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from qdrant_client.local.local_collection import LocalCollection
 from qdrants import Fault, Server, serving
 from zoo import ZOO, Words, media
@@ -318,7 +318,7 @@ def test_the_engine_of_a_server_finds_the_best_row(options: Options, error: floa
         points.ensure("s", rows.shape[2])
         none = np.zeros((0, rows.shape[2]), np.float16), np.zeros(0, FACTS), (0, 0)
         points.put("s", [Point(at, at, int(media[at]), rows[at], *none) for at in range(200)], 1)
-        points.kill("s", list(range(0, 50, 3)), 2)
+        points.kill({"s": list(range(0, 50, 3))}, 2)
         runs = np.array([[5, 5], [9, 30]])
         for version, alive in ((0, media < 0), (1, media >= 0), (2, media % 3 > 0)):
             for conditions, passes in (
@@ -495,6 +495,40 @@ def test_a_server_that_stays_away_ends_the_patience(server: Server, tmp_path: Pa
     assert held(store) == before
     store.add(entry("a"))
     assert list(held(store)["media"]) == ["a"]
+    store.close()
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_the_catalog_waits_once_for_all_that_dies(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(server, tmp_path / "catalog")
+    store.add(entry("a"))
+    before, clock = held(store), Clock()
+    monkeypatch.setattr(_points, "time", clock)
+    monkeypatch.setattr(_points, "_LONGEST_PAUSE", 1.0)
+    slow, gone = sorted([SEEN.id, HEARD.id])
+    server.faults += [Fault(503, only=f"{slow}/points/batch")] * 20
+    server.faults += [Fault(503, only=f"{gone}/points/batch")] * 200
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        store.delete(["a"])
+    assert clock.now <= _points.PATIENCE_INSIDE
+    assert not [fault for fault in server.faults if slow in fault.only], "it did answer, late"
+    server.faults.clear()
+    assert held(store) == before
+    assert store.delete(["a"]) == 1
     store.close()
 
 
@@ -676,6 +710,10 @@ def test_an_address_is_read(place: str | Path, read: tuple[str, str]) -> None:
         "http://host/clips?key=1",
         "http:///clips",
         "http://me:s3cret@host/clips",
+        "http://me:a@s3cret@host/clips",
+        "http://me:s3cret/a@host/clips",
+        "http://host/clips?api_key=s3cret",
+        "http://host/clips#s3cret",
         "http://host/ä",
     ],
 )
@@ -706,6 +744,22 @@ def test_a_key_does_not_travel_in_the_clear() -> None:
     with pytest.raises(StoreUnavailable, match="in the clear") as raised:
         Address.parse("http://host/clips").key({API_KEY: "s3cret"})
     assert "s3cret" not in one_line(raised)
+
+
+@pytest.mark.parametrize("vectors", [models.VectorParams(size=2, distance=models.Distance.DOT), {}])
+@pytest.mark.parametrize("points", [0, 1])
+def test_a_collection_of_something_else_is_left_alone(
+    server: Server, tmp_path: Path, vectors: models.VectorParams | dict[str, Any], points: int
+) -> None:
+    server.client.create_collection("clips", vectors_config=vectors)
+    if points:
+        server.client.upsert("clips", [models.PointStruct(id=5, vector=[1.0, 0.0] if vectors else {})])
+    if not points and not vectors:  # what a crash leaves
+        opened(server, tmp_path / "catalog").close()
+    else:
+        with pytest.raises(StoreUnavailable, match="something else made: name another library"):
+            opened(server, tmp_path / "catalog")
+        assert server.client.count("clips").count == points
 
 
 def test_collections_are_made_as_the_options_say(server: Server, tmp_path: Path) -> None:
