@@ -12,8 +12,6 @@ subtitles/ID.speech.vtt   spoken lines; ID.text.vtt has the written ones
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,9 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from api import schemas
-from retriever.errors import StoreUnavailable
 from retriever.ports import Snapshot, Store
 from retriever.types import Filter, Line, Modality, RaggedTokens
+from retriever.wholes import new_folder
 
 VTT_BREAK = "\N{RIGHTWARDS ARROW}"
 
@@ -35,19 +33,9 @@ def write(store: Store, folder: Path) -> dict[str, Any]:
     Raises:
         StoreUnavailable: the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreUnavailable(f"{folder} is there already: export into a new or empty folder")
-    half = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    half.mkdir(parents=True)
-    try:
-        with store.snapshot() as snapshot:
-            counts = _everything(snapshot, half)
-            _header(store, snapshot, half)
-        if folder.exists():
-            folder.rmdir()
-        half.rename(folder)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
+    with new_folder(folder) as half, store.snapshot() as snapshot:
+        counts = _everything(snapshot, half)
+        _header(store, snapshot, half)
     return {"folder": str(folder), **counts}
 
 

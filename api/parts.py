@@ -77,6 +77,36 @@ def problems(name: str, path: Path | str, catalog: str = "") -> list[str]:
     return found
 
 
+def back_up(store: Store, to: Path) -> None:
+    """Copy a library, as it is at this moment, into a new folder.
+
+    Raises:
+        StoreUnavailable: `to` holds something, the library is damaged, or its store keeps no files.
+        DiskFull: nothing was written.
+    """
+    _copied_as_files(store).back_up(to)
+
+
+def restore(store: Store, source: Path) -> None:
+    """Make a library what its backup is, in one commit.
+
+    Raises:
+        StoreUnavailable, WrongFormat: there is no such backup, or it is damaged, or the store keeps no files.
+        StoreLocked: somebody indexes into the library, or does long work on it.
+        DiskFull: nothing was changed.
+    """
+    _copied_as_files(store).restore(source)
+
+
+def _copied_as_files(store: Store) -> Any:
+    if not hasattr(store, "back_up"):
+        raise StoreUnavailable(
+            "only a library in a folder is copied file by file: reelseek import copies any library into another one, "
+            "and Qdrant has snapshots of its own"
+        )
+    return store
+
+
 def home(name: str, path: Path | str, catalog: str = "") -> Path:
     """The folder on this machine where the library at `path` keeps what is not in Qdrant, and what is derived."""
     kind, options = _kind(name, path, catalog) if is_address(path) else (None, {})

@@ -433,6 +433,33 @@ class Library:
         finally:
             other.close()
 
+    def back_up(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """A copy of this library as it is at this moment, in a new folder, checked; it is searched and written
+        meanwhile.  Returns what was written, as docs/schema.md has it.
+
+        Raises:
+            StoreUnavailable, DiskFull: as `parts.back_up`; nothing was written.
+        """
+        parts.back_up(self.store, to := Path(folder))
+        with Library.open(to) as copy:
+            return {"folder": str(folder), **copy.held()}
+
+    def restore(self, backup: str | os.PathLike[str]) -> dict[str, Any]:
+        """Become what a backup is, in one commit: who searches goes on with what they look at.  Returns what is there
+        now, as docs/schema.md has it.
+
+        Raises:
+            StoreUnavailable, WrongFormat, StoreLocked, DiskFull: as `parts.restore`; nothing was changed.
+        """
+        parts.restore(self.store, Path(backup))
+        return {"library": self.place, **self.held()}
+
+    def held(self) -> dict[str, Any]:
+        """Which commit this is, and how much it has."""
+        with self.store.snapshot() as snapshot:
+            counts = snapshot.counts()
+            return {"generation": snapshot.generation} | {key: counts[key] for key in ("media", "segments", "bytes")}
+
     def compact(self) -> None:
         """Give the room of deleted rows back."""
         self.store.compact()

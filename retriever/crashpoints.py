@@ -55,6 +55,10 @@ POINTS = (
     "store-upgrade-saved",
     "store-upgrade-written",
     "store-upgrade-committed",
+    # a backup is put back
+    "restore-copied",
+    "restore-written",
+    "restore-committed",
     # indexing
     "staging-before-checkpoint",
     "staging-after-checkpoint",

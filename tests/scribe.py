@@ -9,6 +9,7 @@ forever   do them again and again
 replace   replace two media again and again, one by its key and one by its path
 hold      take the lock, say so with a file, and keep it
 look      search as somebody who may not write, and be refused when trying to
+restore   put the library "backup" beside it back
 upgrade   bring the library to the format that the newest migration makes
 """
 
@@ -140,6 +141,9 @@ def main(folder: str, how: str) -> None:
         _format.upgrade(Path(folder))
         return
     store = local.build(Path(folder))
+    if how == "restore":
+        store.restore(Path(folder).with_name("backup"))
+        return
     if how == "replace":
         for version in count():
             store.add(replaced_by_key(version))

@@ -148,7 +148,7 @@ class Catalog:
         now = time()
         with self._database.writing() as catalog:
             row = catalog.execute("SELECT owner, until FROM lease WHERE job = ?", (job,)).fetchone()
-            if row and row[0] != owner and _runs(row[0], row[1], now):
+            if row and row[0] != owner and runs(row[0], row[1], now):
                 return False
             catalog.execute(
                 "INSERT OR REPLACE INTO lease (job, owner, until) VALUES (?, ?, ?)", (job, owner, now + seconds)
@@ -163,7 +163,7 @@ class Catalog:
         now = time()
         with self._database.reading() as catalog:
             rows = catalog.execute("SELECT job, owner, until FROM lease ORDER BY job").fetchall()
-        return {job: owner for job, owner, until in rows if _runs(owner, until, now)}
+        return {job: owner for job, owner, until in rows if runs(owner, until, now)}
 
     # ------------------------------------------------------------------------------------------------------ staging
 
@@ -190,7 +190,8 @@ class Catalog:
         return self._staging / job
 
 
-def _runs(owner: str, until: float, now: float) -> bool:
+def runs(owner: str, until: float, now: float) -> bool:
+    """Whether a lease of this owner until then holds now."""
     return until > now and not processes.ended(owner)
 
 

@@ -41,6 +41,17 @@ class FolderStore(Writer, ABC):
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
+        with self._standing() as database:
+            with database.reading() as catalog:
+                snapshot = self._shown(self._view_of(catalog), database)
+            try:
+                yield snapshot
+            finally:
+                snapshot.end()
+
+    @contextmanager
+    def _standing(self) -> Iterator[Database]:
+        """A connection that shows the newest commit, and goes on showing it; its files stay meanwhile."""
         try:
             database = self._idle.pop()
         except IndexError:
@@ -48,12 +59,7 @@ class FolderStore(Writer, ABC):
         with database.reading() as catalog:
             lease = self._begin(catalog)
         try:
-            with database.reading() as catalog:
-                snapshot = self._shown(self._view_of(catalog), database)
-            try:
-                yield snapshot
-            finally:
-                snapshot.end()
+            yield database
         finally:
             os.close(lease)
             with database.reading() as catalog:

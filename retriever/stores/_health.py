@@ -64,24 +64,37 @@ def refuse_network(path: Path) -> None:
 
 def problems(path: Path) -> list[str]:
     """What is wrong with the library at `path`, a line each; nothing: it is whole."""
-    path = path.absolute()
+    return _looked(path.absolute(), _found)
+
+
+def damage(path: Path) -> list[str]:
+    """Those of its problems that building, sweeping or a copy do not mend."""
+    return _looked(path.absolute(), _damaged)
+
+
+def _looked(path: Path, found: Callable[[Path, sqlite3.Connection], Iterator[str]]) -> list[str]:
     try:
         refuse_network(path)
         if not _format.exists(path):
             return [f"there is no library at {path}"]
         with translated(str(path)), closing(opened(path / _format.CATALOG)) as catalog:
             _format.check(catalog, path)
-            return list(_found(path, catalog))
+            return list(found(path, catalog))
     except StoreError as error:
         return [str(error)]
 
 
 def _found(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
+    yield from _damaged(path, catalog)
+    yield from _lost(path, catalog)
+    yield from _orphans(path, catalog)
+
+
+def _damaged(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     yield from of_catalog(path, catalog)
     catalog.execute("BEGIN")
     short = list(_short(path, catalog))
     yield from short
-    yield from _orphans(path, catalog)
     yield from sums(catalog)
     if not short:
         with closing(Files(path, Leases(path / _format.READERS))) as files:
@@ -108,6 +121,9 @@ def _short(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
         there = file.stat().st_size if file.is_file() else 0
         if there < column.bytes:
             yield f"{file} has {there:,} bytes, {column.bytes:,} were committed: restore it, or index again"
+
+
+def _lost(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     for name, _ in _ledger.indexes(catalog).values():
         if not (path / name).is_file():
             yield f"{path / name} is missing, searches look at every row: reelseek compact builds it"

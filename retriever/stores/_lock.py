@@ -31,6 +31,7 @@ LONG_PATIENCE = 5.0
 """Commits take milliseconds: whoever is still there after this does long work as well."""
 COMPACTION = Work("compaction", LONG_PATIENCE)
 UPGRADE = Work("an upgrade", LONG_PATIENCE)
+RESTORE = Work("putting a backup back", LONG_PATIENCE)
 
 
 @dataclass(frozen=True, slots=True)

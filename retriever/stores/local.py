@@ -15,7 +15,7 @@ from pathlib import Path
 
 from retriever.crashpoints import reached
 from retriever.errors import StoreUnavailable
-from retriever.stores import _ann, _compaction, _format, _health, _ledger, _versions
+from retriever.stores import _ann, _backup, _compaction, _format, _health, _ledger, _versions
 from retriever.stores._database import translated
 from retriever.stores._files import INDEX_FOLDER, Files, index_name
 from retriever.stores._folder import FolderStore
@@ -120,6 +120,34 @@ class LocalStore(FolderStore):
                 reached("store-index-written")
             reached("store-index-committed")
             _compaction.sweep(self.database, self.columns)
+
+    def back_up(self, to: Path) -> None:
+        """This library as a library of its own at `to`, while it is searched and written.
+
+        Raises:
+            StoreUnavailable: `to` is neither new nor empty, or this library is damaged.
+            DiskFull: nothing was written.
+        """
+        with self._standing() as database, database.reading() as catalog:
+            _backup.write(catalog, self._folder, to)
+
+    def restore(self, source: Path) -> None:
+        """Become what the library at `source` is, in one commit; who searches goes on with what they look at.
+
+        Raises:
+            StoreUnavailable, WrongFormat: nothing of the kind is there, or it is damaged, or it is this library.
+            StoreLocked: somebody does long work here, or indexes.
+            DiskFull: nothing was changed.
+        """
+        if source.resolve() == self._folder.resolve():
+            raise StoreUnavailable(f"{source} is this library itself: name its backup")
+        other = build(source, create=False)
+        try:
+            with other._standing() as database, database.reading() as theirs:
+                _backup.put_back(other._folder, theirs, self._folder, self.database, self.lock)
+        finally:
+            other.close()
+        self._compacted()
 
     def close(self) -> None:
         self._files.close()
