@@ -1,4 +1,4 @@
-"""A library in open formats, so that nobody is kept by one: JSON lines, npy and WebVTT.
+"""A library in open formats, so that nobody is kept by one: JSON lines or Parquet, npy and WebVTT.
 
 Of a library with two recipes what is searched is written, since that is one recipe's work.
 
@@ -15,11 +15,11 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from api import schemas
+from api import schemas, tables
 from retriever.ports import Snapshot, Store
 from retriever.types import Filter, Line, Modality, RaggedTokens
 from retriever.wholes import new_folder
@@ -27,14 +27,16 @@ from retriever.wholes import new_folder
 VTT_BREAK = "\N{RIGHTWARDS ARROW}"
 
 
-def write(store: Store, folder: Path) -> dict[str, Any]:
-    """Write everything into `folder`, which must be new or empty: whole, or not at all.
+def write(store: Store, folder: Path, form: str = "jsonl") -> dict[str, Any]:
+    """Write everything into `folder`, which must be new or empty: whole, or not at all.  `form` is of `tables.FORMS`.
 
     Raises:
         StoreUnavailable: the folder holds something already.
+        BadSettings, MissingExtra: as `tables.checked`.
     """
+    tables.checked(form)
     with new_folder(folder) as half, store.snapshot() as snapshot:
-        counts = _everything(snapshot, half)
+        counts = _everything(snapshot, half, form)
         _header(store, snapshot, half)
     return {"folder": str(folder), **counts}
 
@@ -51,43 +53,40 @@ def _header(store: Store, snapshot: Snapshot, folder: Path) -> None:
     (folder / "library.json").write_text(json.dumps(page, indent=2) + "\n", encoding="utf-8")
 
 
-def _everything(snapshot: Snapshot, folder: Path) -> dict[str, int]:
+def _everything(snapshot: Snapshot, folder: Path, form: str) -> dict[str, int]:
     (folder / "tokens").mkdir()
     (folder / "subtitles").mkdir()
     totals = {"media": 0, "segments": 0, "lines": 0, "tokens": 0}
     with ExitStack() as stack:
-        files = {
-            name: stack.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8"))
-            for name in ("media", "segments", "lines")
-        }
-        tables = [_Table(key, snapshot, folder, stack) for key in sorted(snapshot.spaces)]
+        put = {name: tables.written(folder / name, name, form, stack) for name in ("media", "segments", "lines")}
+        spaces = [_Space(key, snapshot, folder, form, stack) for key in sorted(snapshot.spaces)]
         for item in snapshot.media():
             exact = {"duration_s": item.duration, "frame_rate": item.frame_rate}
-            _put(files["media"], {**schemas.one_media(item), **exact})
+            put["media"]({**schemas.one_media(item), **exact})
             numbers = snapshot.numbers(Filter(media=frozenset({item.key})))
             found = snapshot.segments(numbers)
             for (start, end), still in zip(found.spans.tolist(), found.still.tolist(), strict=True):
-                _put(files["segments"], {"media": item.key, "start_s": start, "end_s": end, "still": still})
+                put["segments"]({"media": item.key, "start_s": start, "end_s": end, "still": still})
             lines = [line for group in snapshot.lines(numbers) for line in group]
             for line in lines:
                 exact = {"start_s": line.span.start, "end_s": line.span.end, "confidence": line.confidence}
-                _put(files["lines"], {"media": item.key, **schemas.line(line), **exact})
+                put["lines"]({"media": item.key, **schemas.line(line), **exact})
             _subtitles(lines, item.key, folder / "subtitles")
-            totals["tokens"] += sum(table.add(item.key, snapshot.tokens(numbers, table.space)) for table in tables)
+            totals["tokens"] += sum(space.add(item.key, snapshot.tokens(numbers, space.id)) for space in spaces)
             totals["media"] += 1
             totals["segments"] += len(numbers)
             totals["lines"] += len(lines)
     return totals
 
 
-class _Table:
+class _Space:
     """The tokens of one space: rows as one npy, what is known of each beside it."""
 
-    def __init__(self, space: str, snapshot: Snapshot, folder: Path, stack: ExitStack) -> None:
-        self.space = space
+    def __init__(self, space: str, snapshot: Snapshot, folder: Path, form: str, stack: ExitStack) -> None:
+        self.id = space
         self._rows, self._dimension = 0, snapshot.spaces[space].dimension
         path = folder / "tokens" / f"{space}.npy"
-        self._facts = stack.enter_context(path.with_suffix(".jsonl").open("w", encoding="utf-8"))
+        self._put = tables.written(path.with_suffix(""), "tokens", form, stack)
         self._file = stack.enter_context(path.open("wb"))
         self._header()
         stack.callback(self._header)
@@ -107,13 +106,9 @@ class _Table:
                 for name, chance in zip(names, tokens.probabilities[number] if names else (), strict=False)
             ]
             fact = {"media": media, "start_s": start, "end_s": end, "norm": float(tokens.norms[number])}
-            _put(self._facts, {**fact, "labels": labels})
+            self._put({**fact, "labels": labels})
         self._rows += len(tokens.rows)
         return len(tokens.rows)
-
-
-def _put(file: TextIO, document: dict[str, Any]) -> None:
-    file.write(json.dumps(document) + "\n")
 
 
 def _subtitles(lines: list[Line], key: str, folder: Path) -> None:

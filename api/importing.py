@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
+from api import tables
 from indexer import recipe as recipes
 from indexer.representatives import segment_vectors
 from retriever.errors import ManifestError, StoreUnavailable, WrongFormat, WrongRecipe
@@ -209,27 +210,27 @@ def from_folder(folder: Path) -> Iterator[Source]:
     digest, text = header["recipe"]["digest"], header["recipe"]["text"]
     most = recipes.of(text).representatives
     with ExitStack() as stack:
-        segments = stack.enter_context(_Groups.open(folder / "segments.jsonl"))
-        lines = stack.enter_context(_Groups.open(folder / "lines.jsonl"))
-        tables = {key: _Table(folder, space, stack) for key, space in spaces.items()}
-        with _opened(folder / "media.jsonl") as file:
-            count = sum(1 for _ in _documents(file, folder / "media.jsonl"))
+        segments = stack.enter_context(_Groups.open(folder / "segments"))
+        lines = stack.enter_context(_Groups.open(folder / "lines"))
+        tokens = {key: _Table(folder, space, stack) for key, space in spaces.items()}
+        with tables.read(folder / "media") as documents:
+            count = sum(1 for _ in documents)
 
         def entries() -> Iterator[Entry]:
             came: set[str] = set()
-            with _opened(folder / "media.jsonl") as file:
-                for place, told in _documents(file, folder / "media.jsonl"):
+            with tables.read(folder / "media") as documents:
+                for place, told in documents:
                     media = _told(place, _media, told)
                     if media.key in came:
-                        raise _broken(place, f"media {media.key} came before")
+                        raise tables.broken(place, f"media {media.key} came before")
                     came.add(media.key)
                     cuts = tuple(_told(where, _segment, one) for where, one in segments.of(media.key))
-                    found = {key: table.of(media.key) for key, table in tables.items()}
+                    found = {key: table.of(media.key) for key, table in tokens.items()}
                     said = [_told(where, _line, one) for where, one in lines.of(media.key)]
                     yield _entry(media, cuts, spaces, found, said, most)
             for group in (segments, lines):
                 group.end()
-            for table in tables.values():
+            for table in tokens.values():
                 table.end()
 
         yield Source(digest, text, count, entries())
@@ -300,63 +301,28 @@ def _line(told: Mapping[str, Any]) -> Line:
     return Line(span, str(told["text"]), Modality(told["modality"]), _number(told["confidence"]))
 
 
-Place = tuple[Path, int]
-"""A file, and a line of it."""
-
-
-def _told(place: Place, read: Callable[[Mapping[str, Any]], Any], document: Mapping[str, Any]) -> Any:
+def _told(place: tables.Place, read: Callable[[Mapping[str, Any]], Any], document: Mapping[str, Any]) -> Any:
     try:
         return read(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise _broken(place, f"{type(error).__name__}: {error}") from error
+        raise tables.broken(place, f"{type(error).__name__}: {error}") from error
 
 
-def _broken(place: Place, why: str) -> ManifestError:
-    return ManifestError(f"{place[0]}, line {place[1]} is not what reelseek export writes ({why}): export it again")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    try:
-        file = path.open(encoding="utf-8")
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be read ({error.strerror}): export it again") from error
-    with file:
-        yield file
-
-
-def _documents(file: TextIO, path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = file.readline()
-            if not line:
-                return
-            document = json.loads(line)
-        except ValueError as error:  # no UTF-8, or no JSON
-            raise _broken((path, number), str(error)) from error
-        if not isinstance(document, dict):
-            raise _broken((path, number), "no object")
-        yield (path, number), document
-
-
-Told = tuple[Place, dict[str, Any]]
+Told = tuple[tables.Place, dict[str, Any]]
 
 
 class _Groups:
     """The lines of a file media by media, in the order in which the media come."""
 
-    def __init__(self, path: Path, file: TextIO) -> None:
-        self._path = path
-        self._groups = groupby(_documents(file, path), key=lambda one: str(one[1].get("media")))
+    def __init__(self, documents: Iterator[Told]) -> None:
+        self._groups = groupby(documents, key=lambda one: str(one[1].get("media")))
         self._next: tuple[str, list[Told]] | None = self._read()
 
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator["_Groups"]:
-        with _opened(path) as file:
-            yield cls(path, file)
+        with tables.read(path) as documents:
+            yield cls(documents)
 
     def _read(self) -> tuple[str, list[Told]] | None:
         found = next(self._groups, None)
@@ -377,7 +343,7 @@ class _Groups:
         """
         if self._next:
             place, document = self._next[1][0]
-            raise _broken(place, f"media {document.get('media')} is not next in media.jsonl")
+            raise tables.broken(place, f"media {document.get('media')} is not next in the table of media")
 
 
 class _Table:
@@ -387,7 +353,7 @@ class _Table:
         path = folder / "tokens" / f"{space.id}.npy"
         self._path = path
         self._rows = _mapped(path, space.dimension)
-        self.facts = stack.enter_context(_Groups.open(path.with_suffix(".jsonl")))
+        self.facts = stack.enter_context(_Groups.open(path.with_suffix("")))
         self._at = 0
 
     def end(self) -> None:

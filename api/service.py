@@ -116,6 +116,8 @@ class Library:
         jobs: int = DEFAULTS.jobs,
         policy: Policy = indexing.POLICY,
         every: float = 0.0,
+        profile: str | os.PathLike[str] | None = None,
+        workers: parts.Workers = parts.HERE,
         watch: Callable[[Event], None] = silent,
     ) -> Summary:
         """Bring the library to where these folders, files and manifests are.
@@ -124,7 +126,10 @@ class Library:
         `sampling` another sampler in its place, such as `keyframes`, for which nothing else is decoded.
         `prune` also takes out the media whose files are gone from the folders among `paths`.  `policy` says which files
         are too large, and how often those that fail are tried.  With `every` above 0 it stays, and looks again
-        every so many seconds, until it is paused, cancelled or interrupted.
+        every so many seconds, until it is paused, cancelled or interrupted.  `workers` says who carries it out: this
+        process, or a Ray cluster.
+
+        `profile` names a file that takes a trace of it, which a browser opens (chrome://tracing, Perfetto).
 
         It is a job from here on: `jobs` has it, and `pause`, `resume` and `cancel` steer it from any process.
 
@@ -135,10 +140,13 @@ class Library:
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
                 here, or there is no such budget.
             DiskFull: there is no room, or less than `policy` leaves free; what was committed stays.
+            PluginError: `workers` cannot be had, or keep dying.
         """
         named = indexing.absolute(paths)
-        asked = indexing.Asked(named, pack, budget, sampling, metadata, prune, jobs, policy, self._models, every)
-        return indexing.index(self.store, asked, watch)
+        asked = indexing.Asked(
+            named, pack, budget, sampling, metadata, prune, jobs, policy, self._models, every, workers
+        )
+        return indexing.index(self.store, asked, watch, Path(profile) if profile else None)
 
     def jobs(self) -> list[Standing]:
         """What this library was asked to index, oldest first, and how that stands."""
@@ -404,11 +412,18 @@ class Library:
         """
         return clipping.clip(self.store, _named, ref, Path(out), margin=margin, exact=exact, force=force, watch=watch)
 
-    def export(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
-        """Everything in open formats, into a new folder; returns what was written, as docs/schema.md has it."""
+    def export(self, folder: str | os.PathLike[str], *, tables: str = "jsonl") -> dict[str, Any]:
+        """Everything in open formats, into a new folder; `tables` are `jsonl` or `parquet`.  Returns what was written,
+        as docs/schema.md has it.
+
+        Raises:
+            StoreUnavailable: the folder holds something already.
+            BadSettings, MissingExtra: there are no such tables, or pyarrow is not installed.
+            ManifestError: the path of a media is no text, and Parquet holds none but texts.
+        """
         from api import export
 
-        return export.write(self.store, Path(folder))
+        return export.write(self.store, Path(folder), tables)
 
     def import_from(self, source: str | os.PathLike[str]) -> dict[str, Any]:
         """Bring in what another library holds, or what `export` wrote: the media that this one lacks, nothing encoded

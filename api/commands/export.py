@@ -1,6 +1,7 @@
-"""Write a library in open formats into a new folder: JSON lines, npy arrays, WebVTT subtitles.
+"""Write a library in open formats into a new folder: JSON lines or Parquet, npy arrays, WebVTT subtitles.
 
 reelseek export exported/ --library lib/
+reelseek export exported/ --tables parquet --library lib/     # for tools that read that (extra `parquet`)
 """
 
 import argparse
@@ -12,13 +13,14 @@ from api.terminal import counted, plain, put
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="where to; new or empty")
+    parser.add_argument("--tables", default="jsonl", metavar="FORM", help="jsonl, or parquet")
     _common.settings_arguments(parser, "library", "store")
     _common.every_command(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     with _common.library(_common.settings(args)) as library:
-        written = library.export(args.folder)
+        written = library.export(args.folder, tables=args.tables)
     if args.json:
         _common.put_json(written)
     else:

@@ -11,7 +11,7 @@ from documents import documented, fits, printed_by, shape
 from libraries import entry, more
 from numpy.testing import assert_allclose
 
-from api import Library, importing
+from api import Library, export, importing
 from api.main import main
 from indexer import recipe as recipes
 from retriever.errors import ManifestError, StoreUnavailable, WrongRecipe
@@ -46,6 +46,52 @@ def test_an_export_comes_back_the_same(indexed, capsys):
         assert (Path("again") / f"{name}.jsonl").read_text() == (Path("out") / f"{name}.jsonl").read_text()
     for file in Path("out/tokens").iterdir():
         assert (Path("again/tokens") / file.name).read_bytes() == file.read_bytes()
+
+
+def test_tables_may_be_parquet_and_hold_the_same(indexed, capsys):
+    arrow = pytest.importorskip("pyarrow.parquet", reason="pyarrow: the extra parquet is not installed")
+    assert main(["export", "plain"]) == main(["export", "out", "--tables", "parquet"]) == 0
+    assert sorted(file.name for file in Path("out").iterdir() if file.is_file()) == [
+        "library.json", "lines.parquet", "media.parquet", "segments.parquet"
+    ]  # fmt: skip
+    for file in [*Path("out").glob("*.parquet"), *Path("out").glob("tokens/*.parquet")]:
+        other = Path("plain") / file.relative_to("out").with_suffix(".jsonl")
+        lines = [json.loads(line) for line in other.read_text().splitlines()]
+        rows = arrow.read_table(file).to_pylist()
+        assert [{**row, "missing": dict(row.get("missing", ()))} for row in rows] == [
+            {**line, "missing": line.get("missing", {})} for line in lines
+        ]
+        assert len(rows) == len(lines)
+    assert arrow.read_table("out/segments.parquet").num_rows > 3
+    assert printed_by("import", "out", "--library", "back", capsys=capsys)["unchanged"] == 0
+    assert told("back") == told("lib")
+    assert answers("back") == answers("lib")
+    assert main(["export", "more", "--tables", "csv"]) == 2
+    assert "--tables is 'csv'; it wants jsonl or parquet" in capsys.readouterr().err
+
+
+def test_a_broken_parquet_is_one_line(indexed, capsys):
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow: the extra parquet is not installed")
+    for name in ("segments", "media"):
+        with Library.open("lib") as library:
+            library.export(name, tables="parquet")
+        file = Path(f"{name}/{name}.parquet")
+        file.write_bytes(file.read_bytes()[:-40])
+        assert main(["import", name, "--library", "back"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{file.name} is no Parquet file that can be read" in line
+
+
+def test_parquet_holds_texts_alone(tmp_path):
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow: the extra parquet is not installed")
+    store = memory.build()
+    store.catalog.set_recipe(OFFLINE.digest, OFFLINE.text_form)
+    store.add(entry("a", paths=["/clips/\udcff.mp4"]))
+    with pytest.raises(ManifestError, match="which is no text: write JSON lines"):
+        export.write(store, tmp_path / "out", "parquet")
+    assert not (tmp_path / "out").exists()
+    export.write(store, tmp_path / "out")
+    store.close()
 
 
 def test_a_library_goes_straight_into_another_and_once(indexed, capsys):
@@ -234,7 +280,7 @@ def _other(name: str, value: object):
         ("library.json", _other("recipe", {"text": "{}"}), "library.json"),
         ("media.jsonl", lambda file: _line(file, 2, "{"), "media.jsonl, line 2"),
         ("media.jsonl", lambda file: _line(file, 1, '{"id": "x"}'), "media.jsonl, line 1"),
-        ("media.jsonl", _swapped, "is not next in media.jsonl"),
+        ("media.jsonl", _swapped, "is not next in the table of media"),
         ("segments.jsonl", lambda file: _line(file, 1, "[]"), "segments.jsonl, line 1"),
         ("lines.jsonl", Path.unlink, "lines.jsonl cannot be read"),
         ("tokens/colours*.npy", _cut, "colours"),
