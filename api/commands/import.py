@@ -2,7 +2,7 @@
 
   reelseek import exported/ --library lib/            # a folder that reelseek export wrote
   reelseek import other/ --library lib/               # merge: the media that lib/ lacks
-  reelseek import lib/ --library backup/              # a copy of what is searched now, while it is searched
+  reelseek import lib/ --library http://127.0.0.1:6333/clips    # go over to Qdrant; the other way round, back
 
 Both have to be of one recipe.  A media is one commit: interrupted, run it again, and it goes on.
 """
