@@ -115,10 +115,10 @@ def _subtitles(lines: list[Line], key: str, folder: Path) -> None:
     for modality in (Modality.SPEECH, Modality.TEXT):
         cues = [line for line in lines if line.modality is modality]
         if cues:
-            (folder / f"{key}.{modality}.vtt").write_text("\n".join(_vtt(cues)), encoding="utf-8", errors="replace")
+            (folder / f"{key}.{modality}.vtt").write_text("\n".join(vtt(cues)), encoding="utf-8", errors="replace")
 
 
-def _vtt(lines: list[Line]) -> Iterator[str]:
+def vtt(lines: list[Line]) -> Iterator[str]:
     """WebVTT (https://www.w3.org/TR/webvtt1/): a cue's text may hold neither `-->`, nor a bare `&` or `<`."""
     yield "WEBVTT\n"
     for line in lines:

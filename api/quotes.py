@@ -24,10 +24,19 @@ def behind(piece: Evidence, lines: Sequence[Line]) -> list[Line]:
 def marked(line: Line, words: Sequence[str], mark: Mark, leave: Mark) -> str:
     """The text of a line; `mark` dresses the words that were asked for, `leave` all that stands between."""
     text = line.text if len(line.text) <= LONGEST else line.text[: LONGEST - 1] + "…"
+    dressed, end = [], 0
+    for start, stop in marks(text, line.modality, words):
+        dressed += [leave(text[end:start])] if start > end else []
+        dressed.append(mark(text[start:stop]))
+        end = stop
+    return "".join([*dressed, *([leave(text[end:])] if end < len(text) or not text else [])])
+
+
+def marks(text: str, modality: Modality, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the words that were asked for stand in a line of this modality: characters, from and to."""
     found = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     if not found:
-        return leave(text)
+        return []
     # Spoken words stand alone; on screen, recognizers lose the spaces between them.
-    pattern = found if line.modality is Modality.TEXT else rf"(?<!\w)(?:{found})(?!\w)"
-    parts = re.split(f"({pattern})", text, flags=re.IGNORECASE)
-    return "".join(mark(part) if number % 2 else leave(part) for number, part in enumerate(parts) if part)
+    pattern = found if modality is Modality.TEXT else rf"(?<!\w)(?:{found})(?!\w)"
+    return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]

@@ -1,0 +1,150 @@
+"""Documents that a server answers with: those of docs/schema.md, with what a page wants beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+
+from api import filters, paging, quotes, schemas, wire
+from api.problems import Problem
+from api.service import Library
+from api.serving import Serving
+from indexer import places
+from retriever.errors import MediaError
+from retriever.types import Filter, Line, Media, Moment
+
+Document = dict[str, Any]
+MOST = 1_000
+"""Results behind which no page begins."""
+
+
+def at_hand(request: Request) -> Serving:
+    """What the server has, for a route."""
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def answer(serving: Serving, asked: wire.Search) -> Document:
+    """The answer to one question; runs in a thread.
+
+    Raises:
+        QueryError, BadSettings, SpaceMismatch, StoreError: as `Library.search`.
+        Problem: the page that is asked for cannot be.
+    """
+    began = perf_counter()
+    library, wanted = serving.library, _wanted(serving, asked)
+    generation, limit = _generation(library), wanted.pop("limit")
+    same = asked.model_dump(exclude={"page", "limit"})
+    first = paging.first(asked.page, generation, same) if asked.page else 0
+    most = min(first + limit, MOST)
+    found = library.search(asked.query, **wanted, limit=min(most + 1, MOST))
+    shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
+    document = schemas.search(shown, wanted["by"])
+    for name in ("moments", "misses"):
+        document[name] = [_moment(library, one) for one in getattr(shown, name)]
+    more = len(found.moments) > most
+    serving.meters.searches.observe(perf_counter() - began)
+    return document | {"generation": generation, "next_page": paging.token(generation, same, most) if more else None}
+
+
+def narrowed(asked: wire.Filters) -> Filter:
+    """
+    Raises:
+        BadSettings: a limit or a date cannot be read.
+    """
+    return filters.parsed(
+        durations=asked.duration,
+        tags=asked.tags,
+        path=asked.path,
+        collection=asked.collection,
+        after=asked.after,
+        before=asked.before,
+        kinds=asked.kinds,
+    )
+
+
+def media(item: Media) -> Document:
+    """All that is known of a media, and where the rest is."""
+    at = f"/v1/media/{item.key}"
+    links = {
+        "thumbnail": f"{at}/thumbnail",
+        "stream": f"{at}/stream",
+        "transcript": f"{at}/transcript.vtt",
+        "written": f"{at}/written.vtt",
+        "timeline": f"{at}/timeline",
+    }
+    return schemas.one_media(item) | {"there": there(item), "links": links}
+
+
+def there(item: Media) -> bool:
+    """Whether a file of it is where it was; that of an address is believed to be."""
+    for path in item.paths:
+        try:
+            place = places.of(path)
+        except MediaError:
+            continue
+        if not isinstance(place, Path) or place.is_file():
+            return True
+    return False
+
+
+def _wanted(serving: Serving, asked: wire.Search) -> dict[str, Any]:
+    names = ("by", "limit", "min_confidence", "depth", "copies", "most_per_media")
+    said = {name: getattr(asked, name) for name in names}
+    usual = {name: getattr(serving.settings, name) for name, value in said.items() if value is None}
+    return said | usual | {"where": narrowed(asked.filters)}
+
+
+def _generation(library: Library) -> str:
+    with library.store.snapshot() as snapshot:
+        return snapshot.generation
+
+
+def _moment(library: Library, found: Moment) -> Document:
+    media, ref = found.media, quote(found.ref, safe="@")
+    at = f"/v1/media/{media.key}"
+    lines = library.lines(found)
+    return schemas.moment(found) | {
+        "media": {
+            "id": media.key,
+            "path": media.path,
+            "title": media.metadata.title,
+            "kind": str(media.kind),
+            "duration_s": round(media.duration, 3),
+            "there": there(media),
+        },
+        "lines": [_line(line, _words(found, line)) for line in lines],
+        "links": {
+            "thumbnail": f"{at}/thumbnail?t={_best_second(found):.2f}",
+            "stream": f"{at}/stream",
+            "clip": f"{at}/clip?start={found.start_s:.3f}&end={found.end_s:.3f}",
+            "similar": f"/v1/similar/{ref}",
+        },
+    }
+
+
+def _best_second(found: Moment) -> float:
+    from api.pictures import best_second
+
+    return best_second(found)
+
+
+def _words(found: Moment, line: Line) -> Sequence[str]:
+    return [word for piece in found.evidence if piece.modality is line.modality for word in piece.words]
+
+
+def _line(line: Line, words: Sequence[str]) -> Document:
+    return schemas.line(line) | {"marks": [list(pair) for pair in quotes.marks(line.text, line.modality, words)]}
+
+
+def checked(told: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        Problem: nothing was said.
+    """
+    if not told:
+        raise Problem(422, "nothing to change", "the body names none of title, tags, recorded, collection")

@@ -1,0 +1,63 @@
+"""Serve a library over HTTP: an API for programs, and a page for people.
+
+  reelseek serve --library lib/                    # http://127.0.0.1:8000; the page is at /, the API at /openapi.json
+  reelseek serve --library lib/ --port 9000 --roots /srv/clips:/srv/films
+
+It listens to this machine alone.  Media that are sent are kept in --uploads and indexed by jobs, one after the other;
+below --roots, files of the server may be indexed on demand.  Ctrl-C lets who asks have an answer, and hands jobs back.
+"""
+
+import argparse
+
+from api import exits
+from api.commands import _common
+from api.terminal import plain, say
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    _common.settings_arguments(parser, "library", "host", "port", "uploads", "roots", "store")
+    _common.settings_arguments(
+        parser.add_argument_group("what is asked for, unless somebody says otherwise"), *_common.WANTED
+    )
+    _common.settings_arguments(
+        parser.add_argument_group("how it is looked at"), "reranker", "head", "adapter", "moment_head"
+    )
+    _common.settings_arguments(
+        parser.add_argument_group("how media that are sent are indexed, if the library does not know"),
+        *("pack", "budget", "sampling", "jobs", "tries", "most_seconds", "most_bytes", "least_free"),
+    )
+    _common.models_arguments(parser, _common.MOVED)
+    _common.every_command(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from retriever.errors import BadSettings, MissingExtra
+
+    chosen = _common.settings(args)
+    try:
+        import uvicorn
+
+        from api import app
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"serving needs {error.name}: pip install 'reelseek[serve]'") from error
+    if chosen.host not in app.HERE:
+        raise BadSettings(
+            f"--host is {chosen.host}; a server without keys listens to its own machine alone (127.0.0.1): put a proxy "
+            "that knows its people before it"
+        )
+    opened = partial(_common.library, chosen, create=True)
+    with opened():  # it can be opened, or the complaint comes now
+        pass
+    say(f"{plain(chosen.library)} at http://{chosen.host}:{chosen.port}; Ctrl-C ends it")
+    uvicorn.run(
+        app.build(opened, chosen, _common.models(chosen)),
+        host=chosen.host,
+        port=chosen.port,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=65_536,
+        server_header=False,
+    )
+    return exits.OK

@@ -1,0 +1,103 @@
+"""What goes wrong over HTTP, as `application/problem+json` (RFC 9457): one line for people, and where it is."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from api.turns import Busy
+from retriever import errors
+
+KIND = "application/problem+json"
+RETRY_S = 1
+"""Seconds after which somebody who was turned away may come again."""
+
+_STATUS: Sequence[tuple[type[Exception], int, str]] = (
+    (errors.QueryError, 422, "the query cannot be read"),
+    (errors.BadSettings, 422, "a value is wrong"),
+    (errors.NoSuchMedia, 404, "no such media"),
+    (errors.NoSuchJob, 404, "no such job"),
+    (errors.SpaceMismatch, 409, "the library was made with other weights"),
+    (errors.WrongRecipe, 409, "the library was made otherwise"),
+    (errors.WrongFormat, 409, "the library is of another format"),
+    (errors.StoreLocked, 503, "the library is busy"),
+    (errors.StoreUnavailable, 503, "the library cannot be reached"),
+    (errors.DiskFull, 507, "the disk is full"),
+    (errors.PluginError, 501, "something is not installed"),
+    (errors.WeightsError, 501, "a model is not here"),
+    (errors.NoSuchStream, 404, "no such stream"),
+    (errors.MediaError, 410, "the file cannot be used"),
+    (errors.ReelseekError, 500, "it did not work"),
+)
+"""The first that fits counts."""
+_AT = re.compile(r"at character (\d+)")
+
+
+class Problem(Exception):
+    """An answer that is not the one that was hoped for."""
+
+    def __init__(self, status: int, title: str, detail: str = "", **more: Any) -> None:
+        super().__init__(detail or title)
+        self.status, self.title, self.detail, self.more = status, title, detail, more
+
+
+def answer(status: int, title: str, detail: str = "", **more: Any) -> JSONResponse:
+    """The document of one problem."""
+    document = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, **more}
+    headers = {"Retry-After": str(RETRY_S)} if status in (429, 503) else {}
+    return JSONResponse(document, status, headers, media_type=KIND)
+
+
+def teach(app: FastAPI) -> None:
+    """Everything that is raised becomes a problem."""
+    app.add_exception_handler(errors.ReelseekError, _ours)
+    app.add_exception_handler(RequestValidationError, _wrong)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Problem, _said)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(OSError, _system)
+
+
+def of(error: errors.ReelseekError) -> JSONResponse:
+    status, title = next((status, title) for kind, status, title in _STATUS if isinstance(error, kind))
+    at = _AT.search(str(error)) if isinstance(error, errors.QueryError) else None
+    return answer(status, title, str(error), **({"position": int(at[1]) - 1} if at else {}))
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ReelseekError)
+    return of(error)
+
+
+async def _wrong(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = [{"path": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    detail = "; ".join(f"{one['path']}: {one['message']}" for one in found)
+    return answer(422, "the request cannot be read", detail, errors=found)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    said = answer(error.status_code, str(error.detail).lower())
+    said.headers.update(error.headers or {})
+    return said
+
+
+async def _said(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return answer(error.status, error.title, error.detail, **error.more)
+
+
+async def _busy(request: Request, error: Exception) -> JSONResponse:
+    return answer(
+        503, "too many ask at once", "so many wait already that an answer would be late: try again in a second"
+    )
+
+
+async def _system(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    return answer(500, "the system refused", error.strerror or "input or output failed")

@@ -1,0 +1,57 @@
+"""Whether the server lives, is ready, and how it fares; and what the library holds."""
+
+from collections import Counter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.answering import at_hand
+from api.serving import Serving
+
+routes = APIRouter(tags=["health"])
+Hand = Annotated[Serving, Depends(at_hand)]
+
+
+@routes.get("/healthz")
+async def lives() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@routes.get("/readyz")
+async def is_ready(serving: Hand) -> JSONResponse:
+    """Questions are answered: models are loaded, and the library can be read."""
+
+    def generation() -> str:
+        with serving.library.store.snapshot() as snapshot:
+            return snapshot.generation
+
+    return JSONResponse({"status": "ready", "generation": await serving.reading.take(generation)})
+
+
+@routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(serving: Hand) -> Response:
+    """Figures for Prometheus."""
+
+    def counted() -> bytes:
+        meters = serving.meters
+        with serving.library.store.snapshot() as snapshot:
+            counts = snapshot.counts()
+        for what in ("media", "segments", "tokens", "lines", "bytes"):
+            meters.held.labels(what).set(counts[what])
+        for turns in (serving.asking, serving.reading):
+            meters.waiting.labels(turns.name).set(turns.depth)
+        meters.jobs.clear()
+        for state, number in Counter(one.state for one in serving.library.jobs()).items():
+            meters.jobs.labels(state).set(number)
+        return meters.text()
+
+    return Response(await serving.reading.take(counted), media_type=CONTENT_TYPE_LATEST)
+
+
+@routes.get("/v1/library")
+async def library(serving: Hand) -> dict[str, Any]:
+    """What the library holds, as `reelseek stats --json` has it."""
+    return await serving.reading.take(serving.library.stats)

@@ -1,0 +1,121 @@
+"""Indexing jobs: what there is to do, how far it is, and what becomes of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from api import describing, schemas, wire
+from api.answering import at_hand
+from api.problems import Problem
+from api.serving import Serving
+from indexer import jobs as standing
+from indexer.jobs import Standing
+from retriever import processes
+from retriever.types import Metadata
+
+routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+Hand = Annotated[Serving, Depends(at_hand)]
+LOOK_S = 0.3
+"""Seconds between two looks at a job that somebody watches."""
+BREATH_S = 15.0
+"""And between two signs of life, so that nobody on the way hangs up."""
+
+
+@routes.get("", response_model=wire.Jobs)
+async def listed(serving: Hand) -> JSONResponse:
+    """All jobs that are remembered, newest first."""
+    found = await serving.reading.take(serving.library.jobs)
+    return JSONResponse(schemas.jobs(reversed(found)))
+
+
+@routes.post("", response_model=wire.Accepted, status_code=202)
+async def wanted(asked: wire.Wanted, serving: Hand) -> JSONResponse:
+    """Index files, folders or manifests of the server, below its roots."""
+
+    def register() -> Standing:
+        paths = tuple(_below(path, serving.roots) for path in asked.paths)
+        said = describing.said(Metadata(), asked.title, asked.tags, asked.recorded, asked.collection)
+        return serving.wanted(paths, said if said != Metadata() else None, asked.prune)
+
+    return JSONResponse({"job": schemas.job(await serving.reading.take(register))}, 202)
+
+
+@routes.get("/{id}", response_model=wire.Job)
+async def one(id: str, serving: Hand) -> JSONResponse:
+    """One job."""
+    return JSONResponse(schemas.job(await serving.reading.take(serving.library.job, id)))
+
+
+@routes.post("/{id}/pause", response_model=wire.Job)
+async def paused(id: str, serving: Hand) -> JSONResponse:
+    """Stop a job within a batch; what it has encoded stays."""
+    return JSONResponse(schemas.job(await serving.reading.take(standing.pause, serving.library.store, id)))
+
+
+@routes.post("/{id}/resume", response_model=wire.Job)
+async def resumed(id: str, serving: Hand) -> JSONResponse:
+    """Go on with a job that was paused, interrupted or failed."""
+
+    def again() -> Standing:
+        return serving.workshop.again(serving.library, serving.library.job(id).record)
+
+    return JSONResponse(schemas.job(await serving.reading.take(again)))
+
+
+@routes.post("/{id}/cancel", response_model=wire.Job)
+async def cancelled(id: str, serving: Hand) -> JSONResponse:
+    """Stop a job for good; what it had begun and not committed goes."""
+
+    def stop() -> Standing:
+        return standing.cancel(serving.library.store, id, processes.me())
+
+    return JSONResponse(schemas.job(await serving.reading.take(stop)))
+
+
+@routes.get("/{id}/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
+async def events(id: str, request: Request, serving: Hand) -> StreamingResponse:
+    """The job as server-sent events, each time that it changes, until it is over."""
+    found = await serving.reading.take(serving.library.job, id)
+
+    async def told() -> AsyncIterator[str]:
+        last, quiet = "", 0.0
+        while True:
+            now = await serving.reading.take(serving.library.job, found.record.id)
+            text = json.dumps(schemas.job(now))
+            if text != last:
+                yield f"event: job\ndata: {text}\n\n"
+                last, quiet = text, 0.0
+            elif quiet >= BREATH_S:
+                yield ": still here\n\n"
+                quiet = 0.0
+            if _is_over(now) or not serving.ready:
+                return
+            await asyncio.sleep(LOOK_S)
+            quiet += LOOK_S
+
+    return StreamingResponse(told(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _is_over(found: Standing) -> bool:
+    return found.is_over or found.state in ("failed", "paused")
+
+
+def _below(text: str, roots: tuple[Path, ...]) -> str:
+    """The real path of a file of the server, which must lie below a root, links and all.
+
+    Raises:
+        Problem: it does not, or it is not there; nobody learns which.
+    """
+    path = Path(text)
+    real = path.resolve()
+    if not path.is_absolute() or not any(real.is_relative_to(root.resolve()) for root in roots) or not real.exists():
+        raise Problem(403, "not below a root", f"{text} is nothing below the roots of this server (--roots names them)")
+    return str(real)
+
+
+Document = dict[str, Any]

@@ -1,0 +1,108 @@
+"""Questions: one, several, by a file that is sent, and more of the same."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from api import answering, wire
+from api.answering import at_hand
+from api.problems import Problem
+from api.serving import Serving
+from api.uploads import Held
+
+routes = APIRouter(tags=["search"])
+Hand = Annotated[Serving, Depends(at_hand)]
+FILES = ("image", "sound", "clip")
+"""Fields of a form that carry what is asked with."""
+_FORM = {
+    "type": "object",
+    "properties": {"search": {"type": "string", "description": "a Search as JSON"}}
+    | {name: {"type": "string", "format": "binary"} for name in FILES},
+}
+_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Search"}},
+        "multipart/form-data": {"schema": _FORM},
+    },
+}
+
+
+@routes.post("/v1/search", response_model=wire.Answer, openapi_extra={"requestBody": _BODY})
+async def search(request: Request, serving: Hand) -> JSONResponse:
+    """The moments that answer a question, best first; with files beside it, those stand for themselves."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        asked = await _by_form(request, serving)
+    elif kind == "application/json":
+        asked = _read(await request.body())
+    else:
+        raise Problem(415, "not this type", "a question is application/json, or multipart/form-data with files")
+    return JSONResponse(await serving.asking.take(answering.answer, serving, asked))
+
+
+@routes.post("/v1/search/batch", response_model=wire.Answers)
+async def batch(asked: wire.Batch, serving: Hand) -> JSONResponse:
+    """Several questions; the answers come in their order."""
+
+    def all_of() -> list[dict[str, Any]]:
+        return [answering.answer(serving, one) for one in asked.searches]
+
+    return JSONResponse({"answers": await serving.asking.take(all_of)})
+
+
+@routes.get("/v1/similar/{ref}", response_model=wire.Answer)
+async def similar(
+    ref: str,
+    serving: Hand,
+    limit: Annotated[int | None, Query(ge=1, le=wire.MOST)] = None,
+    min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+) -> JSONResponse:
+    """Moments that are like this one: `ID@start-end`."""
+    asked = wire.Search(query=f"like:{ref}", limit=limit, min_confidence=min_confidence)
+    return JSONResponse(await serving.asking.take(answering.answer, serving, asked))
+
+
+@routes.post(
+    "/v1/examples",
+    response_model=wire.Term,
+    status_code=201,
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+)
+async def example(request: Request, serving: Hand) -> JSONResponse:
+    """Send a picture, a sound or a clip to ask with; its term stands in any query for an hour."""
+    async with request.form(max_files=8, max_fields=8) as form:
+        held = await _held(form, serving)
+    if len(held) != 1:
+        raise Problem(422, "one file", f"the form has {len(held)} files; it wants one, as {', '.join(FILES)}")
+    return JSONResponse({"term": held[0].term, "expires_at": round(held[0].expires, 3)}, 201)
+
+
+def _read(body: bytes) -> wire.Search:
+    try:
+        return wire.Search.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
+
+
+async def _by_form(request: Request, serving: Serving) -> wire.Search:
+    async with request.form(max_files=8, max_fields=8) as form:
+        said = form.get("search", '{"query": ""}')
+        if not isinstance(said, str):
+            raise Problem(422, "the request cannot be read", "`search` is a file; it wants JSON as text")
+        asked, held = _read(said.encode()), await _held(form, serving)
+    terms = " ".join(one.term for one in held)
+    return asked.model_copy(update={"query": f"{asked.query} {terms}".strip()})
+
+
+async def _held(form: FormData, serving: Serving) -> list[Held]:
+    """Keep the files of a form that are there to be asked with."""
+    found = [(name, file) for name, file in form.multi_items() if name in FILES and isinstance(file, UploadFile)]
+    return [
+        await serving.reading.take(serving.uploads.example, name, file.filename or "", file.file)
+        for name, file in found
+    ]

@@ -1,0 +1,83 @@
+"""What a served library has at hand: the library, threads that answer, uploads, jobs, small pictures, figures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from api.indexing import Asked
+from api.metering import Meters
+from api.parts import ModelChoice
+from api.service import Library
+from api.thumbnails import Thumbnails
+from api.turns import Turns
+from api.uploads import Shown, Uploads
+from api.workshop import Workshop
+from indexer.jobs import Standing
+from indexer.policy import Policy
+from retriever.settings import Settings
+from retriever.types import Metadata, RunState
+
+ASKERS, ASKING_WAIT = 2, 64
+"""Questions that may wait: at 150 a second the last of them is answered within half a second."""
+READERS, READING_WAIT = 4, 256
+
+
+@dataclass(slots=True)
+class Serving:
+    """Made when the server starts, closed when it ends."""
+
+    library: Library
+    settings: Settings
+    uploads: Uploads
+    workshop: Workshop
+    thumbnails: Thumbnails
+    models: ModelChoice
+    roots: tuple[Path, ...] = ()  # below which files of this machine may be indexed on demand
+    meters: Meters = field(default_factory=Meters)
+    asking: Turns = field(default_factory=lambda: Turns("asking", ASKERS, ASKING_WAIT))
+    reading: Turns = field(default_factory=lambda: Turns("reading", READERS, READING_WAIT))
+    ready: bool = False
+
+    @classmethod
+    def of(cls, opened: Callable[[], Library], settings: Settings, models: ModelChoice) -> "Serving":
+        """`opened` opens the library: here once for those who ask, and once for whoever carries jobs out."""
+        library = opened()
+        folder = Path(settings.uploads).absolute() if settings.uploads else library.path.absolute() / "uploads"
+        uploads = Uploads(folder, settings.most_bytes)
+        library.searcher.examples = Shown(library.searcher.examples, uploads.file_of)
+        roots = tuple(Path(root).absolute() for root in settings.roots.split(":") if root)
+        return cls(library, settings, uploads, Workshop(opened), Thumbnails(library.store), models, roots)
+
+    def wanted(self, paths: tuple[str, ...], metadata: Metadata | None, prune: bool = False) -> Standing:
+        """Register an indexing job, done as the newest one was that came to its end: a library is of one recipe.
+
+        Raises:
+            BadSettings, MissingExtra, WeightsError: as `Workshop.register`.
+        """
+        made = self.settings
+        asked = Asked(paths, made.pack, made.budget, made.sampling, models=self.models)
+        for found in reversed(self.library.jobs()):
+            if found.record.state is RunState.DONE:
+                asked = replace(Asked.of(found.record.asked), paths=paths, only=(), every=0.0)
+                break
+        policy = Policy(made.tries, made.most_seconds, made.most_bytes, made.least_free)
+        asked = replace(asked, metadata=metadata, prune=prune, policy=policy, jobs=made.jobs)
+        return self.workshop.register(self.library, asked)
+
+    def warm(self) -> None:
+        """Ask once, so that the first person need not wait for models and levels of chance."""
+        with self.library.store.snapshot() as snapshot:
+            there = len(snapshot.spaces) > 0
+        if there:
+            self.library.search("anything at all", limit=1)
+        self.ready = True
+
+    def close(self) -> None:
+        """Those who are at work finish."""
+        self.ready = False
+        self.asking.close()
+        self.reading.close()
+        self.workshop.close()
+        self.thumbnails.close()
+        self.uploads.clear()
+        self.library.close()

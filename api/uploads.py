@@ -1,0 +1,136 @@
+"""Files that people send: media that come into the library, and pictures, sounds and clips that they ask with.
+
+folder/media/4f0c1d2e/holiday.mp4     stays: the library plays it from there
+folder/asked/3f9c….png                goes after an hour
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from threading import Lock
+from time import monotonic, time
+from typing import BinaryIO
+
+from api.problems import Problem
+from retriever.errors import OverLimit, QueryError
+from retriever.ports import ShowExample, Snapshot
+from retriever.types import Example
+
+LIFE_S = 3600.0
+MOST_ASKED = 1_000
+"""Examples that are kept at once: the oldest go."""
+LARGEST_EXAMPLE = 200_000_000
+PREFIX = "upload-"
+_NAME = re.compile(r"[^\w.()+-]+")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file to ask with."""
+
+    term: str  # as it stands in a query
+    path: Path
+    until: float  # monotonic
+    expires: float  # seconds of the epoch
+
+
+class Uploads:
+    """Several threads may ask."""
+
+    def __init__(self, folder: Path, largest: int) -> None:
+        self._folder = folder
+        self.largest = largest  # bytes of a media; 0: any
+        self._held: dict[str, Held] = {}
+        self._guard = Lock()
+
+    def media(self, name: str, file: BinaryIO) -> Path:
+        """Keep a media under its own name, as far as that can be one.
+
+        Raises:
+            OverLimit: it is too large.
+        """
+        folder = self._folder / "media" / token_hex(8)
+        return self._kept(folder / plain_name(name), file, self.largest or None)
+
+    def example(self, kind: str, name: str, file: BinaryIO) -> Held:
+        """Keep a file to ask with for an hour: `kind` is `image`, `sound` or `clip`.
+
+        Raises:
+            OverLimit: it is too large.
+        """
+        key = PREFIX + token_hex(8)
+        path = self._kept(self._folder / "asked" / f"{key}{Path(plain_name(name)).suffix}", file, LARGEST_EXAMPLE)
+        held = Held(f"{kind}:{key}", path, monotonic() + LIFE_S, time() + LIFE_S)
+        with self._guard:
+            self._held[key] = held
+            gone = [name for name, one in self._held.items() if one.until < monotonic()]
+            gone += list(self._held)[: max(0, len(self._held) - len(gone) - MOST_ASKED)]
+            for name in gone:
+                self._held.pop(name).path.unlink(missing_ok=True)
+        return held
+
+    def file_of(self, name: str) -> Path:
+        """The file behind the value of a term.
+
+        Raises:
+            QueryError: there is none, or no more.
+        """
+        with self._guard:
+            held = self._held.get(name)
+        if held is None or held.until < monotonic():
+            raise QueryError(
+                f"{name!r} is no file that was sent here within the last hour: POST /v1/examples takes one"
+            )
+        return held.path
+
+    def clear(self) -> None:
+        """Away with what is asked with; media stay."""
+        shutil.rmtree(self._folder / "asked", ignore_errors=True)
+
+    def _kept(self, path: Path, file: BinaryIO, largest: int | None) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part, size = path.with_name(f".{path.name}.part"), 0
+        try:
+            with part.open("xb") as kept:
+                while block := file.read(_BLOCK):
+                    size += len(block)
+                    if largest is not None and size > largest:
+                        raise OverLimit(f"{path.name} has more than {largest:,} bytes, which is the most that is taken")
+                    kept.write(block)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        if not size:
+            path.unlink()
+            raise Problem(422, "the file is empty", f"{path.name} has no bytes")
+        return path
+
+
+class Shown:
+    """What a query from elsewhere may show: moments of the library and files that were sent, and no path of this
+    machine."""
+
+    def __init__(self, examples: ShowExample, file_of: Callable[[str], Path]) -> None:
+        self._examples = examples
+        self._file_of = file_of
+
+    def __call__(self, library: Snapshot, kind: str, value: str) -> Example:
+        """
+        Raises:
+                QueryError, MediaError: as `api.examples.Examples`.
+        """
+        if kind == "like":
+            return self._examples(library, kind, value)
+        name, at, span = value.partition("@")
+        return self._examples(library, kind, f"{self._file_of(name)}{at}{span}")
+
+
+def plain_name(name: str) -> str:
+    """The last part of a name, without what a file system or a page might take amiss."""
+    last = _NAME.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip("._")[-100:]
+    return last or "upload"

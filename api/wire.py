@@ -1,0 +1,285 @@
+"""What goes over the wire, as pydantic models: requests are judged by them, answers are documented by them.
+
+The words are those of docs/schema.md.  A request with a key that nobody knows is refused, so that no filter is lost to
+a slip of the pen.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from retriever.types import MediaKind
+
+LONGEST_QUERY = 20_000
+MOST = 100
+"""Results of one page."""
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def _text(value: str) -> str:
+    if _NO_TEXT.search(value):
+        raise ValueError("has characters that are none")
+    return value
+
+
+Text = Annotated[str, Field(max_length=1_000), AfterValidator(_text)]
+QueryText = Annotated[str, Field(max_length=LONGEST_QUERY), AfterValidator(_text)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_enum_values=True)
+
+
+class Filters(_Asked):
+    """Which media may answer; all of it must hold."""
+
+    duration: list[Text] = Field(default=[], max_length=10, examples=[["<60"]], description="`<60`, `>1:30`, `10-60`")
+    tags: list[Text] = Field(default=[], max_length=100, description="all of them")
+    path: Text = Field(default="", description="a word of the path, or a glob")
+    collection: Text = ""
+    after: Text = Field(default="", description="recorded at or after: 2026-01-31", examples=["2026-01-31"])
+    before: Text = ""
+    kinds: list[Literal["video", "sound", "image"]] = Field(default=[], max_length=3)
+
+
+class Search(_Asked):
+    """A question.  What is left out is as the server was started with."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"query": "a man on a bicycle", "limit": 3, "filters": {"kinds": ["video"]}}]},
+    )
+
+    query: QueryText = Field(description="what happens in it; the grammar is that of docs/queries.md")
+    by: Literal["moment", "video"] | None = None
+    limit: int | None = Field(default=None, ge=1, le=MOST)
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    depth: int | None = Field(default=None, ge=1, le=10_000)
+    copies: Literal["collapse", "show"] | None = None
+    most_per_media: int | None = Field(default=None, ge=0, le=1_000)
+    filters: Filters = Filters()
+    page: str | None = Field(default=None, max_length=500, description="`next_page` of the answer before")
+
+
+class Batch(_Asked):
+    """Several questions at once."""
+
+    searches: list[Search] = Field(min_length=1, max_length=32)
+
+
+class Said(_Asked):
+    """What is to be known of a media; what is left out stays."""
+
+    title: Text | None = None
+    tags: list[Text] | None = Field(default=None, max_length=100)
+    recorded: Text | None = Field(default=None, description="2026-01-31, or with time and zone")
+    collection: Text | None = None
+
+
+class Wanted(_Asked):
+    """An indexing job: files, folders or manifests of the server, below the roots that it was started with."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"paths": ["/srv/clips"]}]})
+
+    paths: list[Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_text)]] = Field(
+        min_length=1, max_length=1_000
+    )
+    title: Text = ""
+    tags: list[Text] = Field(default=[], max_length=100)
+    recorded: Text = ""
+    collection: Text = ""
+    prune: bool = False
+
+
+# ------------------------------------------------------------------------------------------------------------- answers
+
+
+class Span(BaseModel):
+    start_s: float
+    end_s: float
+
+
+class Label(BaseModel):
+    name: str
+    probability: float
+
+
+class Evidence(BaseModel):
+    """Why a moment was found, by one way of perceiving."""
+
+    modality: Literal["vision", "sound", "speech", "text"]
+    space: str
+    score: float
+    share: float = Field(description="how much of the score it made")
+    spans: list[Span]
+    labels: list[Label]
+    words: list[str]
+    asked: str
+
+
+class Line(BaseModel):
+    """A spoken or written line; `marks` are the characters, from and to, of the words that were asked for."""
+
+    start_s: float
+    end_s: float
+    modality: Literal["speech", "text"]
+    confidence: float
+    text: str
+    marks: list[tuple[int, int]]
+
+
+class ShortMedia(BaseModel):
+    id: str
+    path: str
+    title: str
+    kind: MediaKind
+    duration_s: float
+    there: bool = Field(description="whether its file is where it was")
+
+
+class Links(BaseModel):
+    thumbnail: str
+    stream: str
+    clip: str
+    similar: str
+
+
+class Moment(BaseModel):
+    ref: str = Field(examples=["3fa9c0ffee12d4b7@12.50-17.00"])
+    media: ShortMedia
+    start_s: float
+    end_s: float
+    score: float
+    confidence: float
+    evidence: list[Evidence]
+    lines: list[Line]
+    parts: list[Span]
+    copies: list[str]
+    links: Links
+
+
+class Answer(BaseModel):
+    """`moments` are sure enough; `misses` are the nearest of those that are not."""
+
+    query: str
+    understood: str
+    by: Literal["moment", "video"]
+    moments: list[Moment]
+    misses: list[Moment]
+    false_alarms: float = Field(description="share of questions without an answer here that would get one, too")
+    notes: list[str]
+    copies_hidden: int
+    generation: str
+    next_page: str | None
+
+
+class Answers(BaseModel):
+    answers: list[Answer]
+
+
+class Term(BaseModel):
+    """A file to ask with: the term stands in queries of this server until it expires."""
+
+    term: str = Field(examples=["image:upload-3f9c51aa02b7d1ce"])
+    expires_at: float
+
+
+class Metadata(BaseModel):
+    title: str
+    tags: list[str]
+    recorded: str
+    recorded_source: str
+    collection: str
+
+
+class MediaLinks(BaseModel):
+    thumbnail: str
+    stream: str
+    transcript: str
+    written: str
+    timeline: str
+
+
+class Media(BaseModel):
+    id: str
+    path: str
+    paths: list[str]
+    kind: MediaKind
+    duration_s: float
+    width: int
+    height: int
+    frame_rate: float
+    bytes: int
+    recipe: str
+    metadata: Metadata
+    missing: dict[str, str]
+    there: bool
+    links: MediaLinks
+
+
+class MediaList(BaseModel):
+    media: list[Media]
+    total: int
+    next_page: str | None
+
+
+class Quarantined(BaseModel):
+    path: str
+    reason: str
+    since: float
+    tries: int
+    again_at: float | None
+
+
+class Quarantine(BaseModel):
+    quarantined: list[Quarantined]
+
+
+class Curve(BaseModel):
+    """`heights` are logarithms of odds between neighbouring `edges`, in seconds."""
+
+    edges: list[float]
+    heights: list[float]
+
+
+class Timeline(BaseModel):
+    duration_s: float
+    chance: float = Field(description="what stays below it may be chance")
+    curves: dict[str, Curve]
+
+
+class Job(BaseModel):
+    id: str
+    state: Literal["queued", "running", "paused", "done", "failed", "cancelled", "interrupted"]
+    wish: str
+    by: str
+    request: dict[str, Any]
+    created_at: float
+    began_at: float | None
+    ended_at: float | None
+    counts: dict[str, float]
+    error: str
+
+
+class Jobs(BaseModel):
+    jobs: list[Job]
+
+
+class Accepted(BaseModel):
+    job: Job
+
+
+class Deleted(BaseModel):
+    deleted: list[dict[str, str]]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    position: int | None = Field(default=None, description="the character of the query where it goes wrong")
+    errors: list[dict[str, str]] = []

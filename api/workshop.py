@@ -1,0 +1,91 @@
+"""The one who carries out jobs while the library is served: one after the other, in a thread of its own.
+
+Jobs lie in the catalog, so one that was begun and not ended is taken up again by whoever serves next.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from threading import Event, Thread
+
+from api.indexing import Asked, settled
+from api.service import Library
+from indexer import jobs
+from indexer.jobs import Standing
+from retriever.errors import NoSuchJob, ReelseekError
+from retriever.types import RunRecord, RunState, Wish
+
+LOOK_S = 0.5
+"""Seconds between two looks for jobs that other processes have registered."""
+
+
+class Workshop:
+    """Takes jobs that nobody is at.  Other processes may register, pause and cancel them."""
+
+    def __init__(self, library: Callable[[], Library]) -> None:
+        self._open = library
+        self._over, self._called = Event(), Event()
+        self._at = ""  # the job at hand
+        self._worker = Thread(target=self._work, name="workshop", daemon=True)
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def register(self, library: Library, asked: Asked) -> Standing:
+        """Write a job down; it is begun when those before it are done.
+
+        Raises:
+            BadSettings, MissingExtra, WeightsError: its pack or model cannot be.
+        """
+        asked.recipe()
+        record = jobs.register(library.store, replace(asked, models=settled(asked.models)).text)
+        return self.again(library, record)
+
+    def again(self, library: Library, record: RunRecord) -> Standing:
+        """Take up a job that was paused or failed."""
+        found = jobs.named(library.store, record.id)
+        if found.record.state is RunState.CANCELLED:
+            raise NoSuchJob(f"job {record.id} was cancelled: register it anew")
+        if not found.by and found.record.state is not RunState.QUEUED and not found.is_over:
+            library.store.catalog.write_run(replace(found.record, state=RunState.QUEUED, error=""))
+        self._called.set()
+        return jobs.named(library.store, record.id)
+
+    def close(self) -> None:
+        """Stop within a batch.  The job at hand keeps what it has, and waits for whoever serves next."""
+        self._over.set()
+        self._called.set()
+        if self._worker.is_alive():
+            with self._open() as library:
+                while self._worker.is_alive():
+                    if self._at:
+                        library.store.catalog.wish(self._at, Wish.PAUSE)
+                    self._worker.join(0.2)
+
+    def _work(self) -> None:
+        with self._open() as library:
+            while not self._over.is_set():
+                waiting = [one for one in jobs.standing(library.store) if _waits(one)]
+                if waiting:
+                    self._carry_out(library, waiting[0].record)
+                    continue
+                self._called.wait(LOOK_S)
+                self._called.clear()
+
+    def _carry_out(self, library: Library, record: RunRecord) -> None:
+        self._at = record.id
+        try:
+            with suppress(ReelseekError, OSError):  # it is written down with the job
+                library.resume(record.id)
+        finally:
+            self._at = ""
+            left = jobs.named(library.store, record.id)
+            if self._over.is_set() and left.record.state is RunState.PAUSED:
+                library.store.catalog.write_run(replace(left.record, state=RunState.QUEUED, ended=None))
+            elif _waits(left):  # it could not even be begun: it would be taken again and again
+                library.store.catalog.write_run(replace(left.record, state=RunState.FAILED))
+
+
+def _waits(found: Standing) -> bool:
+    """Nobody is at it, and it was not stopped by anybody: it is new, or whoever was at it has died."""
+    return not found.by and (found.record.state is RunState.QUEUED or found.state == jobs.INTERRUPTED)

@@ -1,0 +1,144 @@
+"""Jobs over HTTP: asked for below the roots, watched, paused, cancelled, handed back."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import clips
+import httpx
+import pytest
+from serving import Served, problem, serving, strict
+
+from api import Library, wire
+from indexer import pipeline
+from retriever.settings import Settings
+from retriever.types import RunState
+
+
+def asked(served: Served, *paths: Path | str, **more: Any) -> httpx.Response:
+    return served.client.post("/v1/jobs", json={"paths": [str(path) for path in paths], **more})
+
+
+def test_files_below_a_root_are_indexed_on_demand(own: Served, folder: Path) -> None:
+    clips.film(folder / "clips" / "third.mp4", ["yellow"])
+    answer = asked(own, folder / "clips", tags=["asked"])
+    assert answer.status_code == 202, answer.text
+    strict(wire.Accepted, answer.json())
+    job = answer.json()["job"]["id"]
+    told = list(own.events(job))
+    for one in told:
+        strict(wire.Job, one)
+    assert (told[-1]["state"], told[-1]["counts"]["indexed"]) == ("done", 1)
+    assert own.client.get("/v1/media", params={"tag": "asked"}).json()["total"] == 4
+    listed = own.client.get("/v1/jobs").json()
+    strict(wire.Jobs, listed)
+    assert listed["jobs"][0] == own.client.get(f"/v1/jobs/{job}").json()
+    assert own.client.get(f"/v1/jobs/{job[:5]}").json()["id"] == job
+
+
+def test_nothing_else_of_the_machine_is_indexed(own: Served, folder: Path) -> None:
+    secret = clips.film(folder / "secret.mp4", ["red"])
+    (folder / "clips" / "way out").symlink_to(folder)
+    (folder / "clips" / "link.mp4").symlink_to(secret)
+    outside = [
+        secret,
+        "secret.mp4",
+        folder / "clips" / ".." / "secret.mp4",
+        folder / "clips" / "way out" / "secret.mp4",
+    ]
+    for path in [*outside, folder / "clips" / "link.mp4", "/etc/passwd", folder / "clips" / "nothing.mp4", "s3://b/a"]:
+        assert problem(asked(own, path), 403)["title"] == "not below a root"
+    problem(asked(own, "a\0b"), 422)
+    problem(asked(own), 422)
+    assert own.client.get("/v1/media").json()["total"] == 3
+
+
+def test_a_folder_with_a_way_out_in_it_leads_nowhere(own: Served, folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+    clips.film(other / "hidden.mp4", ["yellow", "red"])
+    (folder / "clips" / "way").symlink_to(other)
+    job = asked(own, folder / "clips").json()["job"]["id"]
+    assert own.over(job)["state"] == "done"
+    assert own.client.get("/v1/media", params={"path": "hidden"}).json()["total"] == 0
+
+
+def test_a_server_without_roots_indexes_nothing_on_demand(shared: Served) -> None:
+    problem(asked(shared, Path("clips").absolute()), 403)
+
+
+def test_a_job_that_is_not_there(shared: Served) -> None:
+    for method, path in (("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/cancel"), ("GET", "/events")):
+        problem(shared.client.request(method, f"/v1/jobs/beefbeef{path}"), 404)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that go on until somebody wishes otherwise."""
+    index = pipeline.index
+
+    def endless(found: Any, run: Any, *rest: Any) -> Any:
+        while not run.wish():
+            run.post.store.catalog.runs()
+        return index(found, run, *rest)
+
+    monkeypatch.setattr(pipeline, "index", endless)
+
+
+def state(served: Served, job: str, wanted: str) -> dict[str, Any]:
+    """Once it is so."""
+    for told in served.events(job):
+        if told["state"] == wanted:
+            return told
+    return served.client.get(f"/v1/jobs/{job}").json()
+
+
+def test_a_job_is_paused_gone_on_with_and_cancelled(own: Served, folder: Path, slow: None) -> None:
+    clips.film(folder / "clips" / "third.mp4", ["yellow"])
+    job = asked(own, folder / "clips").json()["job"]["id"]
+    assert state(own, job, "running")["state"] == "running"
+    own.client.post(f"/v1/jobs/{job}/pause")
+    assert own.over(job)["state"] == "paused"
+    assert own.client.post(f"/v1/jobs/{job}/resume").json()["state"] in ("queued", "running")
+    assert state(own, job, "running")["state"] == "running"
+    own.client.post(f"/v1/jobs/{job}/cancel")
+    assert own.over(job)["state"] == "cancelled"
+    problem(own.client.post(f"/v1/jobs/{job}/resume"), 404)
+    assert own.client.get("/v1/media").json()["total"] == 3
+
+
+def test_a_job_at_hand_is_handed_back_to_whoever_serves_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    settings, opened = Settings(roots=str(folder / "clips")), partial(Library.open, folder / "lib")
+    with monkeypatch.context():
+        request.getfixturevalue("slow")
+        with serving(opened, settings) as served:
+            job = asked(served, folder / "clips").json()["job"]["id"]
+            other = asked(served, folder / "clips" / "first.mp4").json()["job"]["id"]
+            assert state(served, job, "running")["state"] == "running"
+    with Library.open("lib") as library:
+        assert [library.job(one).record.state for one in (job, other)] == [RunState.QUEUED] * 2
+        assert library.media() == []
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    request.getfixturevalue("folder")
+    with serving(opened, settings) as served:
+        assert served.over(job)["state"] == "done"
+        assert served.over(other)["state"] == "done"
+        assert served.client.get("/v1/media").json()["total"] == 3
+
+
+def test_two_servers_on_one_library_do_each_job_once(own: Served, folder: Path) -> None:
+    with serving(partial(Library.open, folder / "lib"), Settings(roots=str(folder / "clips"))) as second:
+        made = []
+        for number, colours in enumerate((["yellow"], ["red", "green"], ["blue", "yellow"])):
+            film = clips.film(folder / "clips" / f"more{number}.mp4", colours)
+            made.append(asked((own, second)[number % 2], film).json()["job"]["id"])
+        assert [(second if number % 2 else own).over(job)["state"] for number, job in enumerate(made)] == ["done"] * 3
+        assert own.client.get("/v1/media").json() == second.client.get("/v1/media").json()
+        assert own.client.get("/v1/media").json()["total"] == 6
+        refs = [[one["ref"] for one in served.found("yellow")["moments"]] for served in (own, second)]
+        assert refs[0] == refs[1]
+    assert os.listdir(folder / "lib")

@@ -1,0 +1,86 @@
+"""A served library on a port of its own, for tests that ask over real HTTP."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from api import app as http
+from api.problems import KIND
+from api.service import Library
+from retriever.settings import Settings
+
+
+@dataclass
+class Served:
+    """Whoever asks, and what is asked."""
+
+    client: httpx.Client
+    app: FastAPI
+    url: str
+
+    def search(self, query: str, **more: Any) -> httpx.Response:
+        return self.client.post("/v1/search", json={"query": query, "min_confidence": 0, **more})
+
+    def found(self, query: str, **more: Any) -> dict[str, Any]:
+        answer = self.search(query, **more)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def events(self, job: str) -> Iterator[dict[str, Any]]:
+        """What the server tells of a job until it is over."""
+        with self.client.stream("GET", f"/v1/jobs/{job}/events") as told:
+            assert told.headers["content-type"].startswith("text/event-stream")
+            for line in told.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def over(self, job: str) -> dict[str, Any]:
+        """The last that is told of a job."""
+        *_, last = self.events(job)
+        return last
+
+
+@contextmanager
+def serving(opened: Callable[[], Library], settings: Settings | None = None) -> Iterator[Served]:
+    app = http.build(opened, settings or Settings())
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            threading.Event().wait(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield Served(client, app, url)
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def strict(model: type[BaseModel], document: Any) -> None:
+    """The document has what the model says, and nothing else at any depth."""
+    made = model.model_validate(document).model_dump(mode="json")
+    assert json.loads(json.dumps(made)) == document
+
+
+def problem(answer: Any, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == KIND
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert "\n" not in found["detail"] or found["detail"].count("\n") < 5
+    return found
