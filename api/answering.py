@@ -7,12 +7,10 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request
-
 from api import filters, paging, quotes, schemas, wire
+from api.callers import Caller
 from api.problems import Problem
 from api.service import Library
-from api.serving import Serving
 from indexer import places
 from retriever.errors import MediaError
 from retriever.types import Filter, Line, Media, Moment
@@ -22,26 +20,21 @@ MOST = 1_000
 """Results behind which no page begins."""
 
 
-def at_hand(request: Request) -> Serving:
-    """What the server has, for a route."""
-    serving: Serving = request.app.state.serving
-    return serving
-
-
-def answer(serving: Serving, asked: wire.Search) -> Document:
+def answer(caller: Caller, asked: wire.Search) -> Document:
     """The answer to one question; runs in a thread.
 
     Raises:
         QueryError, BadSettings, SpaceMismatch, StoreError: as `Library.search`.
-        Problem: the page that is asked for cannot be.
+        Problem: the page that is asked for cannot be, or the collection is not theirs.
     """
     began = perf_counter()
-    library, wanted = serving.library, _wanted(serving, asked)
+    serving, library, wanted = caller.serving, caller.serving.library, _wanted(caller, asked)
     generation, limit = _generation(library), wanted.pop("limit")
-    same = asked.model_dump(exclude={"page", "limit"})
+    same = [asked.model_dump(exclude={"page", "limit"}), caller.collection]
     first = paging.first(asked.page, generation, same) if asked.page else 0
     most = min(first + limit, MOST)
-    found = library.search(asked.query, **wanted, limit=min(most + 1, MOST))
+    with caller.answered():
+        found = library.search(asked.query, **wanted, limit=min(most + 1, MOST))
     shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
     document = schemas.search(shown, wanted["by"])
     for name in ("moments", "misses"):
@@ -92,11 +85,11 @@ def there(item: Media) -> bool:
     return False
 
 
-def _wanted(serving: Serving, asked: wire.Search) -> dict[str, Any]:
+def _wanted(caller: Caller, asked: wire.Search) -> dict[str, Any]:
     names = ("by", "limit", "min_confidence", "depth", "copies", "most_per_media")
     said = {name: getattr(asked, name) for name in names}
-    usual = {name: getattr(serving.settings, name) for name, value in said.items() if value is None}
-    return said | usual | {"where": narrowed(asked.filters)}
+    usual = {name: getattr(caller.serving.settings, name) for name, value in said.items() if value is None}
+    return said | usual | {"where": caller.where(narrowed(asked.filters))}
 
 
 def _generation(library: Library) -> str:

@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems, wire
 from api.parts import AS_MADE, ModelChoice
 from api.service import Library
-from api.serving import Serving
+from api.serving import HERE, Serving
 from retriever.registry import Registry
 from retriever.settings import Settings
 
 ROUTES = Registry("api.routes")
-HERE = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
-"""Names of this machine for itself."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 LARGEST_JSON = 1_000_000
 """Bytes of a body that is no upload."""
 FORM_ROOM = 1_000_000
@@ -70,7 +70,8 @@ def build(opened: Callable[[], Library], settings: Settings, models: ModelChoice
     problems.teach(app)
     for name in ROUTES.names():
         app.include_router(ROUTES.load(name).routes)
-    app.add_middleware(Gate, hosts=HERE | {settings.host}, largest=settings.most_bytes)
+    hosts = HERE | {settings.host} if settings.host in HERE else frozenset[str]()
+    app.add_middleware(Gate, hosts=hosts, largest=settings.most_bytes)
     return app
 
 
@@ -92,7 +93,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], largest: int) -> None:
         self._app = app
-        self._hosts = hosts
+        self._hosts = hosts  # that it may be called by; none: any, and keys keep others out
         self._largest = largest  # bytes of an upload; 0: any
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +110,7 @@ class Gate:
                 message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", number.encode())]
             await send(message)
 
-        refused = self._refused(headers)
+        refused = self._refused(scope["method"], headers)
         if refused:
             await refused(scope, receive, told)
         else:
@@ -119,11 +120,14 @@ class Gate:
             serving.meters.requests.labels(scope["method"], route, str(status)).inc()
             serving.meters.seconds.labels(route).observe(perf_counter() - began)
 
-    def _refused(self, headers: dict[bytes, bytes]) -> ASGIApp | None:
+    def _refused(self, method: str, headers: dict[bytes, bytes]) -> ASGIApp | None:
         host = headers.get(b"host", b"").decode("latin-1").rpartition(":")
         name = host[0] if host[0] and not host[2].endswith("]") else host[2] if not host[0] else "".join(host)
-        if name not in self._hosts:
+        if self._hosts and name not in self._hosts:
             return problems.answer(421, "another host", f"this server is not called {name!r}: --host names it")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if method not in SAFE and origin and origin.partition("://")[2] != headers.get(b"host", b"").decode("latin-1"):
+            return problems.answer(403, "another origin", "a page of another origin may not send anything here")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return problems.answer(400, "no length", "Content-Length is no number")

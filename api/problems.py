@@ -47,8 +47,10 @@ class Problem(Exception):
 
 def answer(status: int, title: str, detail: str = "", **more: Any) -> JSONResponse:
     """The document of one problem."""
+    headers = {"Retry-After": str(more.pop("retry_s", RETRY_S))} if status in (429, 503) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, **more}
-    headers = {"Retry-After": str(RETRY_S)} if status in (429, 503) else {}
     return JSONResponse(document, status, headers, media_type=KIND)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from api.guesses import Guesses
 from api.indexing import Asked
+from api.keys import Ring
 from api.metering import Meters
 from api.parts import ModelChoice
 from api.service import Library
@@ -20,6 +22,8 @@ from retriever.types import Metadata, RunState
 ASKERS, ASKING_WAIT = 2, 64
 """Questions that may wait: at 150 a second the last of them is answered within half a second."""
 READERS, READING_WAIT = 4, 256
+HERE = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+"""Names of this machine for itself."""
 
 
 @dataclass(slots=True)
@@ -32,7 +36,9 @@ class Serving:
     workshop: Workshop
     thumbnails: Thumbnails
     models: ModelChoice
-    roots: tuple[Path, ...] = ()  # below which files of this machine may be indexed on demand
+    roots: tuple[Path, ...]  # below which files of this machine may be indexed on demand
+    ring: Ring
+    guesses: Guesses = field(default_factory=Guesses)
     meters: Meters = field(default_factory=Meters)
     asking: Turns = field(default_factory=lambda: Turns("asking", ASKERS, ASKING_WAIT))
     reading: Turns = field(default_factory=lambda: Turns("reading", READERS, READING_WAIT))
@@ -46,7 +52,8 @@ class Serving:
         uploads = Uploads(folder, settings.most_bytes)
         library.searcher.examples = Shown(library.searcher.examples, uploads.file_of)
         roots = tuple(Path(root).absolute() for root in settings.roots.split(":") if root)
-        return cls(library, settings, uploads, Workshop(opened), Thumbnails(library.store), models, roots)
+        store = library.store
+        return cls(library, settings, uploads, Workshop(opened), Thumbnails(store), models, roots, Ring(store))
 
     def wanted(self, paths: tuple[str, ...], metadata: Metadata | None, prune: bool = False) -> Standing:
         """Register an indexing job, done as the newest one was that came to its end: a library is of one recipe.
@@ -63,6 +70,11 @@ class Serving:
         policy = Policy(made.tries, made.most_seconds, made.most_bytes, made.least_free)
         asked = replace(asked, metadata=metadata, prune=prune, policy=policy, jobs=made.jobs)
         return self.workshop.register(self.library, asked)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key: there is none, and nobody else's machine comes this far."""
+        return self.settings.host in HERE and self.ring.is_empty()
 
     def warm(self) -> None:
         """Ask once, so that the first person need not wait for models and levels of chance."""

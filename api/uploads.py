@@ -6,18 +6,19 @@ folder/asked/3f9c….png                goes after an hour
 
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 from time import monotonic, time
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from api.problems import Problem
 from retriever.errors import OverLimit, QueryError
 from retriever.ports import ShowExample, Snapshot
-from retriever.types import Example
+from retriever.types import EVERYTHING, Example, Filter, Media
 
 LIFE_S = 3600.0
 MOST_ASKED = 1_000
@@ -26,6 +27,8 @@ LARGEST_EXAMPLE = 200_000_000
 PREFIX = "upload-"
 _NAME = re.compile(r"[^\w.()+-]+")
 _BLOCK = 1 << 20
+ONLY: ContextVar[str] = ContextVar("only", default="")
+"""The collection that whoever is answered at the moment may see; empty: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,24 @@ class Shown:
                 QueryError, MediaError: as `api.examples.Examples`.
         """
         if kind == "like":
-            return self._examples(library, kind, value)
+            seen = cast(Snapshot, _Seen(library, only)) if (only := ONLY.get()) else library
+            return self._examples(seen, kind, value)
         name, at, span = value.partition("@")
         return self._examples(library, kind, f"{self._file_of(name)}{at}{span}")
+
+
+class _Seen:
+    """A snapshot of which somebody sees one collection: no other media has a name."""
+
+    def __init__(self, library: Snapshot, collection: str) -> None:
+        self._library = library
+        self._collection = collection
+
+    def media(self, where: Filter = EVERYTHING) -> Sequence[Media]:
+        return self._library.media(replace(where, collection=self._collection))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
 
 
 def plain_name(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from retriever.types import (
     EVERYTHING,
+    ApiKey,
     Entry,
     Example,
     FileStat,
@@ -245,6 +246,31 @@ class Catalog(Protocol):
 
     def runs(self) -> list[RunRecord]:
         """In the order in which they were first kept."""
+        ...
+
+    def write_key(self, key: ApiKey) -> None:
+        """Keep a key.
+
+        Raises:
+            BadSettings: another one has its name.
+        """
+        ...
+
+    def forget_key(self, id: str) -> bool:
+        """False: there was none."""
+        ...
+
+    def api_keys(self) -> list[ApiKey]:
+        """By name."""
+        ...
+
+    def claim(self, owner: str, token: str, request: str) -> tuple[str, str] | None:
+        """Be the one who answers a request that may come twice; nothing older than a day is known, nor who died over
+        it.  None: nobody has; else what was asked then, and the answer, empty while somebody is at it."""
+        ...
+
+    def settle(self, owner: str, token: str, answer: str) -> None:
+        """Keep the answer to what was claimed; an empty one gives the claim back."""
         ...
 
     def lease(self, job: str, owner: str, seconds: float) -> bool:

@@ -661,3 +661,16 @@ class RunRecord:
     @property
     def lease(self) -> str:
         return f"run-{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """Who may ask a served library, as the catalog keeps it: of the key itself only a digest."""
+
+    id: str
+    name: str
+    digest: bytes  # SHA-256 of its secret part
+    scopes: frozenset[str]
+    collection: str = ""  # the one that it may see; empty: all
+    rate: float = 0.0  # requests a second; 0: any
+    created: float = 0.0  # seconds of the epoch

@@ -3,8 +3,9 @@
   reelseek serve --library lib/                    # http://127.0.0.1:8000; the page is at /, the API at /openapi.json
   reelseek serve --library lib/ --port 9000 --roots /srv/clips:/srv/films
 
-It listens to this machine alone.  Media that are sent are kept in --uploads and indexed by jobs, one after the other;
-below --roots, files of the server may be indexed on demand.  Ctrl-C lets who asks have an answer, and hands jobs back.
+Without keys it listens to this machine alone; `reelseek keys add` makes one, and then nobody asks without.  Media that
+are sent are kept in --uploads and indexed by jobs, one after the other; below --roots, files of the server may be
+indexed on demand.  Ctrl-C lets who asks have an answer, and hands jobs back.
 """
 
 import argparse
@@ -40,16 +41,16 @@ def run(args: argparse.Namespace) -> int:
         import uvicorn
 
         from api import app
+        from api.serving import HERE
     except ModuleNotFoundError as error:
         raise MissingExtra(f"serving needs {error.name}: pip install 'reelseek[serve]'") from error
-    if chosen.host not in app.HERE:
-        raise BadSettings(
-            f"--host is {chosen.host}; a server without keys listens to its own machine alone (127.0.0.1): put a proxy "
-            "that knows its people before it"
-        )
     opened = partial(_common.library, chosen, create=True)
-    with opened():  # it can be opened, or the complaint comes now
-        pass
+    with opened() as library:  # it can be opened, or the complaint comes now
+        if chosen.host not in HERE and not library.store.catalog.api_keys():
+            raise BadSettings(
+                f"--host is {chosen.host}; without keys a server listens to its own machine alone (127.0.0.1): "
+                f"reelseek keys add NAME --library {chosen.library} makes one"
+            )
     say(f"{plain(chosen.library)} at http://{chosen.host}:{chosen.port}; Ctrl-C ends it")
     uvicorn.run(
         app.build(opened, chosen, _common.models(chosen)),

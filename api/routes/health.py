@@ -1,17 +1,17 @@
 """Whether the server lives, is ready, and how it fares; and what the library holds."""
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.answering import at_hand
+from api.callers import Administering, Searching
 from api.serving import Serving
+from retriever.types import Filter
 
 routes = APIRouter(tags=["health"])
-Hand = Annotated[Serving, Depends(at_hand)]
 
 
 @routes.get("/healthz")
@@ -21,8 +21,9 @@ async def lives() -> dict[str, str]:
 
 
 @routes.get("/readyz")
-async def is_ready(serving: Hand) -> JSONResponse:
+async def is_ready(request: Request) -> JSONResponse:
     """Questions are answered: models are loaded, and the library can be read."""
+    serving: Serving = request.app.state.serving
 
     def generation() -> str:
         with serving.library.store.snapshot() as snapshot:
@@ -32,8 +33,9 @@ async def is_ready(serving: Hand) -> JSONResponse:
 
 
 @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics(serving: Hand) -> Response:
+async def metrics(caller: Administering) -> Response:
     """Figures for Prometheus."""
+    serving = caller.serving
 
     def counted() -> bytes:
         meters = serving.meters
@@ -52,6 +54,17 @@ async def metrics(serving: Hand) -> Response:
 
 
 @routes.get("/v1/library")
-async def library(serving: Hand) -> dict[str, Any]:
-    """What the library holds, as `reelseek stats --json` has it."""
-    return await serving.reading.take(serving.library.stats)
+async def library(caller: Searching) -> dict[str, Any]:
+    """What the library holds, as `reelseek stats --json` has it; of a collection its media, and how long they are."""
+
+    def told() -> dict[str, Any]:
+        if not caller.collection:
+            return caller.serving.library.stats()
+        media = caller.serving.library.media(Filter(collection=caller.collection))
+        return {
+            "collection": caller.collection,
+            "media": len(media),
+            "duration_s": round(sum(item.duration for item in media), 3),
+        }
+
+    return await caller.serving.reading.take(told)

@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from api import describing, schemas, wire
-from api.answering import at_hand
+from api import describing, repeats, schemas, wire
+from api.callers import Administering, Searching, Writing
 from api.problems import Problem
-from api.serving import Serving
 from indexer import jobs as standing
 from indexer.jobs import Standing
 from retriever import processes
 from retriever.types import Metadata
 
 routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-Hand = Annotated[Serving, Depends(at_hand)]
+Document = dict[str, Any]
 LOOK_S = 0.3
 """Seconds between two looks at a job that somebody watches."""
 BREATH_S = 15.0
@@ -27,60 +26,71 @@ BREATH_S = 15.0
 
 
 @routes.get("", response_model=wire.Jobs)
-async def listed(serving: Hand) -> JSONResponse:
+async def listed(caller: Searching) -> JSONResponse:
     """All jobs that are remembered, newest first."""
-    found = await serving.reading.take(serving.library.jobs)
+    found = await caller.serving.reading.take(caller.jobs)
     return JSONResponse(schemas.jobs(reversed(found)))
 
 
 @routes.post("", response_model=wire.Accepted, status_code=202)
-async def wanted(asked: wire.Wanted, serving: Hand) -> JSONResponse:
+async def wanted(
+    asked: wire.Wanted, caller: Administering, idempotency_key: Annotated[str, Header(max_length=repeats.LONGEST)] = ""
+) -> JSONResponse:
     """Index files, folders or manifests of the server, below its roots."""
 
-    def register() -> Standing:
+    serving = caller.serving
+
+    def register() -> Document:
         paths = tuple(_below(path, serving.roots) for path in asked.paths)
         said = describing.said(Metadata(), asked.title, asked.tags, asked.recorded, asked.collection)
-        return serving.wanted(paths, said if said != Metadata() else None, asked.prune)
+        return {"job": schemas.job(serving.wanted(paths, said if said != Metadata() else None, asked.prune))}
 
-    return JSONResponse({"job": schemas.job(await serving.reading.take(register))}, 202)
+    store, body = serving.library.store, asked.model_dump()
+    made = await serving.reading.take(repeats.once, store, caller.id, idempotency_key, body, register)
+    return JSONResponse(made, 202)
 
 
 @routes.get("/{id}", response_model=wire.Job)
-async def one(id: str, serving: Hand) -> JSONResponse:
+async def one(id: str, caller: Searching) -> JSONResponse:
     """One job."""
-    return JSONResponse(schemas.job(await serving.reading.take(serving.library.job, id)))
+    return JSONResponse(schemas.job(await caller.serving.reading.take(caller.job, id)))
 
 
 @routes.post("/{id}/pause", response_model=wire.Job)
-async def paused(id: str, serving: Hand) -> JSONResponse:
+async def paused(id: str, caller: Writing) -> JSONResponse:
     """Stop a job within a batch; what it has encoded stays."""
-    return JSONResponse(schemas.job(await serving.reading.take(standing.pause, serving.library.store, id)))
+
+    def stop() -> Standing:
+        return standing.pause(caller.serving.library.store, caller.job(id).record.id)
+
+    return JSONResponse(schemas.job(await caller.serving.reading.take(stop)))
 
 
 @routes.post("/{id}/resume", response_model=wire.Job)
-async def resumed(id: str, serving: Hand) -> JSONResponse:
+async def resumed(id: str, caller: Writing) -> JSONResponse:
     """Go on with a job that was paused, interrupted or failed."""
 
     def again() -> Standing:
-        return serving.workshop.again(serving.library, serving.library.job(id).record)
+        return caller.serving.workshop.again(caller.serving.library, caller.job(id).record)
 
-    return JSONResponse(schemas.job(await serving.reading.take(again)))
+    return JSONResponse(schemas.job(await caller.serving.reading.take(again)))
 
 
 @routes.post("/{id}/cancel", response_model=wire.Job)
-async def cancelled(id: str, serving: Hand) -> JSONResponse:
+async def cancelled(id: str, caller: Writing) -> JSONResponse:
     """Stop a job for good; what it had begun and not committed goes."""
 
     def stop() -> Standing:
-        return standing.cancel(serving.library.store, id, processes.me())
+        return standing.cancel(caller.serving.library.store, caller.job(id).record.id, processes.me())
 
-    return JSONResponse(schemas.job(await serving.reading.take(stop)))
+    return JSONResponse(schemas.job(await caller.serving.reading.take(stop)))
 
 
 @routes.get("/{id}/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
-async def events(id: str, request: Request, serving: Hand) -> StreamingResponse:
+async def events(id: str, caller: Searching) -> StreamingResponse:
     """The job as server-sent events, each time that it changes, until it is over."""
-    found = await serving.reading.take(serving.library.job, id)
+    serving = caller.serving
+    found = await serving.reading.take(caller.job, id)
 
     async def told() -> AsyncIterator[str]:
         last, quiet = "", 0.0
@@ -116,6 +126,3 @@ def _below(text: str, roots: tuple[Path, ...]) -> str:
     if not path.is_absolute() or not any(real.is_relative_to(root.resolve()) for root in roots) or not real.exists():
         raise Problem(403, "not below a root", f"{text} is nothing below the roots of this server (--roots names them)")
     return str(real)
-
-
-Document = dict[str, Any]

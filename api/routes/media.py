@@ -5,27 +5,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
 
-from api import answering, clipping, describing, export, paging, schemas, wire
-from api.answering import at_hand
+from api import answering, clipping, describing, export, paging, repeats, schemas, wire
+from api.callers import Caller, Searching, Writing
 from api.problems import Problem
-from api.serving import Serving
-from retriever.errors import BadSettings, NoSuchMedia
-from retriever.types import Filter, Media, MediaKind, Metadata, Modality
+from retriever.errors import BadSettings
+from retriever.types import Filter, Media, MediaKind, Metadata, Modality, Quarantined
 
 routes = APIRouter(tags=["media"])
-Hand = Annotated[Serving, Depends(at_hand)]
 PAGE = 50
+TOLD = ("title", "recorded", "collection")
+"""What a form says of a file beside its tags."""
 PLAYED = frozenset({"video", "audio", "image"})
 """Kinds of content that a browser is told; others are bytes to it, whatever they are called."""
 
 
 @routes.get("/v1/media", response_model=wire.MediaList)
 async def listed(
-    serving: Hand,
+    caller: Searching,
     limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
     page: Annotated[str, Query(max_length=500)] = "",
     tag: Annotated[list[str], Query(max_length=100)] = [],  # noqa: B006 - FastAPI copies it
@@ -37,19 +37,20 @@ async def listed(
     asked = wire.Filters(tags=tag, collection=collection, path=path, kinds=[one.value for one in kind])
 
     def found() -> dict[str, Any]:
-        with serving.library.store.snapshot() as snapshot:
-            everything = list(snapshot.media(answering.narrowed(asked)))
+        with caller.serving.library.store.snapshot() as snapshot:
+            everything = list(snapshot.media(caller.where(answering.narrowed(asked))))
             generation = snapshot.generation
-        first = paging.first(page, generation, asked.model_dump()) if page else 0
+        same = [asked.model_dump(), caller.collection]
+        first = paging.first(page, generation, same) if page else 0
         shown = everything[first : first + limit]
         more = len(everything) > first + limit
         return {
             "media": [answering.media(item) for item in shown],
             "total": len(everything),
-            "next_page": paging.token(generation, asked.model_dump(), first + limit) if more else None,
+            "next_page": paging.token(generation, same, first + limit) if more else None,
         }
 
-    return JSONResponse(await serving.reading.take(found))
+    return JSONResponse(await caller.serving.reading.take(found))
 
 
 @routes.post("/v1/media", response_model=wire.Accepted, status_code=202, openapi_extra={
@@ -63,93 +64,105 @@ async def listed(
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "tags": {"type": "array", "items": {"type": "string"}},
-                        **{name: {"type": "string"} for name in ("title", "recorded", "collection")},
+                        **{name: {"type": "string"} for name in TOLD},
                     },
                 }
             }
         },
     }
 })  # fmt: skip
-async def sent(request: Request, serving: Hand) -> JSONResponse:
-    """Send a media; it is indexed by a job."""
+async def sent(
+    request: Request, caller: Writing, idempotency_key: Annotated[str, Header(max_length=repeats.LONGEST)] = ""
+) -> JSONResponse:
+    """Send a media; it is indexed by a job.  With an `Idempotency-Key` it may be sent again, and comes once."""
+    serving = caller.serving
     async with request.form(max_files=1, max_fields=200) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise Problem(422, "no file", "the form has no file in its field `file`")
-        said = {name: form.get(name) for name in ("title", "recorded", "collection")}
-        tags = [tag for tag in form.getlist("tags") if isinstance(tag, str) and tag]
-        told = wire.Said(**{name: value for name, value in said.items() if isinstance(value, str)}, tags=tags)
-        metadata = describing.said(Metadata(), **told.model_dump(exclude_none=True))
-        kept = await serving.reading.take(serving.uploads.media, file.filename or "", file.file)
-    job = await serving.reading.take(serving.wanted, (str(kept),), metadata)
-    return JSONResponse({"job": schemas.job(job)}, 202)
+        said = {name: value for name in TOLD if isinstance(value := form.get(name), str)}
+        told = wire.Said(**said, tags=[tag for tag in form.getlist("tags") if isinstance(tag, str) and tag])
+        metadata = caller.said(describing.said(Metadata(), **told.model_dump(exclude_none=True)))
+        asked = [told.model_dump(), file.filename, file.size]
+
+        def register() -> dict[str, Any]:
+            kept = serving.uploads.media(file.filename or "", file.file)
+            return {"job": schemas.job(serving.wanted((str(kept),), metadata))}
+
+        store = serving.library.store
+        made = await serving.reading.take(repeats.once, store, caller.id, idempotency_key, asked, register)
+    return JSONResponse(made, 202)
 
 
 @routes.get("/v1/media/{id}", response_model=wire.Media)
-async def one(id: str, serving: Hand) -> JSONResponse:
+async def one(id: str, caller: Searching) -> JSONResponse:
     """One media."""
-    return JSONResponse(answering.media(await serving.reading.take(_named, serving, id)))
+    return JSONResponse(answering.media(await caller.serving.reading.take(caller.media, id)))
 
 
 @routes.patch("/v1/media/{id}", response_model=wire.Media)
-async def amended(id: str, said: wire.Said, serving: Hand) -> JSONResponse:
+async def amended(id: str, said: wire.Said, caller: Writing) -> JSONResponse:
     """Change what is known of a media; what the body does not name stays."""
 
     def change() -> Media:
-        media = _named(serving, id)
-        now = describing.said(media.metadata, **said.model_dump(exclude_none=True))
-        serving.library.store.set_metadata(media.key, now)
-        return _named(serving, media.key)
+        media = caller.media(id)
+        now = caller.said(describing.said(media.metadata, **said.model_dump(exclude_none=True)))
+        caller.serving.library.store.set_metadata(media.key, now)
+        return caller.media(media.key)
 
     answering.checked(said.model_dump(exclude_none=True))
-    return JSONResponse(answering.media(await serving.reading.take(change)))
+    return JSONResponse(answering.media(await caller.serving.reading.take(change)))
 
 
 @routes.delete("/v1/media/{id}", response_model=wire.Deleted)
-async def deleted(id: str, serving: Hand) -> JSONResponse:
+async def deleted(id: str, caller: Writing) -> JSONResponse:
     """Take a media out of the library; its file stays where it is."""
 
     def gone() -> list[dict[str, str]]:
-        media = _named(serving, id)
-        return [{"id": item.key, "path": item.path} for item in serving.library.delete(media.key)]
+        media = caller.media(id)
+        return [{"id": item.key, "path": item.path} for item in caller.serving.library.delete(media.key)]
 
-    return JSONResponse({"deleted": await serving.reading.take(gone)})
+    return JSONResponse({"deleted": await caller.serving.reading.take(gone)})
 
 
 @routes.get("/v1/quarantine", response_model=wire.Quarantine)
-async def quarantined(serving: Hand) -> JSONResponse:
+async def quarantined(caller: Searching) -> JSONResponse:
     """Files that could not be indexed, and why."""
-    found = await serving.reading.take(serving.library.quarantined)
-    return JSONResponse({"quarantined": schemas.media([], found)["quarantined"]})
+
+    def found() -> list[Quarantined]:
+        return [entry for entry in caller.serving.library.quarantined() if caller.brought(entry.path)]
+
+    entries = await caller.serving.reading.take(found)
+    return JSONResponse({"quarantined": schemas.media([], entries)["quarantined"]})
 
 
 @routes.get("/v1/media/{id}/stream", response_class=FileResponse)
-async def stream(id: str, serving: Hand) -> Response:
+async def stream(id: str, caller: Searching) -> Response:
     """The file as it lies, whole or in byte ranges."""
-    file = await serving.reading.take(_file, serving, id)
+    file = await caller.serving.reading.take(_file, caller, id)
     return FileResponse(file, media_type=_type(file), headers={"Cache-Control": "private, no-cache"})
 
 
 @routes.get("/v1/media/{id}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 async def thumbnail(
     id: str,
-    serving: Hand,
+    caller: Searching,
     t: Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)] = 0.0,
     w: Annotated[int, Query(ge=16, le=2_000)] = 320,
 ) -> Response:
     """The picture on show at a second, as JPEG; 404 where there is no picture."""
 
     def drawn() -> bytes:
-        return serving.thumbnails.of(_named(serving, id), t, w)
+        return caller.serving.thumbnails.of(caller.media(id), t, w)
 
-    picture = await serving.reading.take(drawn)
+    picture = await caller.serving.reading.take(drawn)
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
 @routes.get("/v1/media/{id}/clip", response_class=FileResponse)
 async def clip(
     id: str,
-    serving: Hand,
+    caller: Searching,
     after: BackgroundTasks,
     start: Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)],
     end: Annotated[float, Query(gt=0, le=1e7, allow_inf_nan=False)],
@@ -162,17 +175,17 @@ async def clip(
     after.add_task(folder.cleanup)
 
     def cut() -> Path:
-        media = _named(serving, id)
+        media = caller.media(id)
         for suffix in (".mp4", ".mkv") if media.kind is MediaKind.VIDEO else (".m4a", ".wav", ".mka"):
             out = Path(folder.name) / f"{media.key}-{start:.2f}-{end:.2f}{suffix}"
             try:
-                return serving.library.clip(f"{media.key}@{start}-{end}", out, exact=exact).cut.file
+                return caller.serving.library.clip(f"{media.key}@{start}-{end}", out, exact=exact).cut.file
             except BadSettings as error:  # this container cannot hold these streams as they are
                 refused = error
         raise refused
 
     try:
-        made = await serving.reading.take(cut)
+        made = await caller.serving.reading.take(cut)
     except BaseException:
         folder.cleanup()
         raise
@@ -180,26 +193,26 @@ async def clip(
 
 
 @routes.get("/v1/media/{id}/transcript.vtt", response_class=PlainTextResponse)
-async def transcript(id: str, serving: Hand) -> Response:
+async def transcript(id: str, caller: Searching) -> Response:
     """What is said, as WebVTT."""
-    return await _subtitles(serving, id, Modality.SPEECH)
+    return await _subtitles(caller, id, Modality.SPEECH)
 
 
 @routes.get("/v1/media/{id}/written.vtt", response_class=PlainTextResponse)
-async def written(id: str, serving: Hand) -> Response:
+async def written(id: str, caller: Searching) -> Response:
     """What is written on screen, as WebVTT."""
-    return await _subtitles(serving, id, Modality.TEXT)
+    return await _subtitles(caller, id, Modality.TEXT)
 
 
 @routes.get("/v1/media/{id}/timeline", response_model=wire.Timeline)
 async def timeline(
-    id: str, serving: Hand, query: Annotated[str, Query(min_length=1, max_length=wire.LONGEST_QUERY)]
+    id: str, caller: Searching, query: Annotated[str, Query(min_length=1, max_length=wire.LONGEST_QUERY)]
 ) -> JSONResponse:
     """How relevant each second is to a question, by modality."""
 
     def found() -> dict[str, Any]:
-        media = _named(serving, id)
-        (strip,) = serving.library.relevance(query, media.key)
+        media = caller.media(id)
+        (strip,) = caller.serving.library.relevance(query, media.key)
         curves = {
             str(modality): {
                 "edges": [round(float(edge), 3) for edge in curve.edges],
@@ -209,35 +222,23 @@ async def timeline(
         }
         return {"duration_s": round(media.duration, 3), "chance": round(strip.chance, 4), "curves": curves}
 
-    return JSONResponse(await serving.asking.take(found))
+    return JSONResponse(await caller.serving.asking.take(found))
 
 
-async def _subtitles(serving: Serving, id: str, modality: Modality) -> Response:
+async def _subtitles(caller: Caller, id: str, modality: Modality) -> Response:
     def found() -> str:
-        media = _named(serving, id)
-        with serving.library.store.snapshot() as snapshot:
+        media = caller.media(id)
+        with caller.serving.library.store.snapshot() as snapshot:
             numbers = snapshot.numbers(Filter(media=frozenset({media.key})))
             lines = [line for group in snapshot.lines(numbers) for line in group if line.modality is modality]
         return "\n".join(export.vtt(lines))
 
-    text = await serving.reading.take(found)
+    text = await caller.serving.reading.take(found)
     return Response(text.encode("utf-8", "replace"), media_type="text/vtt; charset=utf-8")
 
 
-def _named(serving: Serving, id: str) -> Media:
-    """
-    Raises:
-        NoSuchMedia: nobody has this id.
-    """
-    with serving.library.store.snapshot() as snapshot:
-        found = snapshot.media(Filter(media=frozenset({id})))
-    if not found:
-        raise NoSuchMedia(f"{id} is no id of this library; GET /v1/media lists what is there")
-    return found[0]
-
-
-def _file(serving: Serving, id: str) -> Path:
-    place = clipping.intact(serving.library.store, _named(serving, id))
+def _file(caller: Caller, id: str) -> Path:
+    place = clipping.intact(caller.serving.library.store, caller.media(id))
     if not isinstance(place, Path):
         raise Problem(501, "not on this machine", f"{place} is on a server: ask for it there")
     return place

@@ -2,20 +2,19 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from api import answering, wire
-from api.answering import at_hand
+from api.callers import Searching
 from api.problems import Problem
 from api.serving import Serving
 from api.uploads import Held
 
 routes = APIRouter(tags=["search"])
-Hand = Annotated[Serving, Depends(at_hand)]
 FILES = ("image", "sound", "clip")
 """Fields of a form that carry what is asked with."""
 _FORM = {
@@ -33,38 +32,38 @@ _BODY: dict[str, Any] = {
 
 
 @routes.post("/v1/search", response_model=wire.Answer, openapi_extra={"requestBody": _BODY})
-async def search(request: Request, serving: Hand) -> JSONResponse:
+async def search(request: Request, caller: Searching) -> JSONResponse:
     """The moments that answer a question, best first; with files beside it, those stand for themselves."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        asked = await _by_form(request, serving)
+        asked = await _by_form(request, caller.serving)
     elif kind == "application/json":
         asked = _read(await request.body())
     else:
         raise Problem(415, "not this type", "a question is application/json, or multipart/form-data with files")
-    return JSONResponse(await serving.asking.take(answering.answer, serving, asked))
+    return JSONResponse(await caller.serving.asking.take(answering.answer, caller, asked))
 
 
 @routes.post("/v1/search/batch", response_model=wire.Answers)
-async def batch(asked: wire.Batch, serving: Hand) -> JSONResponse:
+async def batch(asked: wire.Batch, caller: Searching) -> JSONResponse:
     """Several questions; the answers come in their order."""
 
     def all_of() -> list[dict[str, Any]]:
-        return [answering.answer(serving, one) for one in asked.searches]
+        return [answering.answer(caller, one) for one in asked.searches]
 
-    return JSONResponse({"answers": await serving.asking.take(all_of)})
+    return JSONResponse({"answers": await caller.serving.asking.take(all_of)})
 
 
 @routes.get("/v1/similar/{ref}", response_model=wire.Answer)
 async def similar(
     ref: str,
-    serving: Hand,
+    caller: Searching,
     limit: Annotated[int | None, Query(ge=1, le=wire.MOST)] = None,
     min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
 ) -> JSONResponse:
     """Moments that are like this one: `ID@start-end`."""
     asked = wire.Search(query=f"like:{ref}", limit=limit, min_confidence=min_confidence)
-    return JSONResponse(await serving.asking.take(answering.answer, serving, asked))
+    return JSONResponse(await caller.serving.asking.take(answering.answer, caller, asked))
 
 
 @routes.post(
@@ -73,10 +72,10 @@ async def similar(
     status_code=201,
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
-async def example(request: Request, serving: Hand) -> JSONResponse:
+async def example(request: Request, caller: Searching) -> JSONResponse:
     """Send a picture, a sound or a clip to ask with; its term stands in any query for an hour."""
     async with request.form(max_files=8, max_fields=8) as form:
-        held = await _held(form, serving)
+        held = await _held(form, caller.serving)
     if len(held) != 1:
         raise Problem(422, "one file", f"the form has {len(held)} files; it wants one, as {', '.join(FILES)}")
     return JSONResponse({"term": held[0].term, "expires_at": round(held[0].expires, 3)}, 201)

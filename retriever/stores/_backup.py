@@ -24,8 +24,8 @@ from retriever.stores._writer import Lock
 from retriever.wholes import new_folder
 
 _BLOCK = 16 * 2**20  # bytes copied at a time
-_OWN = ("lease",)
-"""Tables that say who works on a library now, whatever it holds."""
+_OWN = ("lease", "api_key", "once")
+"""Tables of who works on a library or may ask it, whatever it holds: a backup brings no key back."""
 
 
 def write(catalog: sqlite3.Connection, folder: Path, to: Path) -> None:

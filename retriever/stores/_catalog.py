@@ -8,13 +8,17 @@ from pathlib import Path
 from time import time
 
 from retriever import processes
-from retriever.errors import WrongRecipe
+from retriever.errors import BadSettings, WrongRecipe
 from retriever.stores import _beside
-from retriever.stores._database import Database
-from retriever.types import FileStat, Quarantined, Reembedding, RunRecord, RunState, Wish
+from retriever.stores._database import Database, translated
+from retriever.types import ApiKey, FileStat, Quarantined, Reembedding, RunRecord, RunState, Wish
 
 RUNS_KEPT = 1000
 """So many runs that are over are remembered: a library that is indexed every minute stays small."""
+ONCE_S = 86_400.0
+"""Seconds for which an answer is remembered, in case its request comes again."""
+AT_IT_S = 600.0
+"""And for which it is believed that somebody is at it: longer than an upload takes to be kept."""
 _JOB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
@@ -142,6 +146,52 @@ class Catalog:
             for id, asked, created, state, began, ended, counts, error, wish in rows
         ]
 
+    # ------------------------------------------------------------------------------------------------------ service
+
+    def write_key(self, key: ApiKey) -> None:
+        row = (key.id, key.name, key.digest, json.dumps(sorted(key.scopes)), key.collection, key.rate, key.created)
+        with self._database.writing() as catalog:
+            if catalog.execute("SELECT 1 FROM api_key WHERE name = ?", (key.name,)).fetchone():
+                raise BadSettings(f"there is a key named {key.name!r} already: revoke it, or take another name")
+            catalog.execute(
+                "INSERT INTO api_key (id, name, digest, scopes, collection, rate, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def forget_key(self, id: str) -> bool:
+        with self._database.writing() as catalog:
+            return bool(catalog.execute("DELETE FROM api_key WHERE id = ?", (id,)).rowcount)
+
+    def api_keys(self) -> list[ApiKey]:
+        with self._database.reading() as catalog:
+            rows = catalog.execute(
+                "SELECT id, name, digest, scopes, collection, rate, created FROM api_key ORDER BY name"
+            ).fetchall()
+        return [
+            ApiKey(id, name, digest, frozenset(json.loads(scopes)), *rest) for id, name, digest, scopes, *rest in rows
+        ]
+
+    def claim(self, owner: str, token: str, request: str) -> tuple[str, str] | None:
+        now = time()
+        with self._database.writing() as catalog:
+            catalog.execute("DELETE FROM once WHERE at < ? OR at > ?", (now - ONCE_S, now + ONCE_S))
+            catalog.execute("DELETE FROM once WHERE answer = '' AND at < ?", (now - AT_IT_S,))
+            row = catalog.execute(
+                "SELECT request, answer FROM once WHERE owner = ? AND token = ?", (owner, token)
+            ).fetchone()
+            if row:
+                return str(row[0]), str(row[1])
+            catalog.execute("INSERT INTO once VALUES (?, ?, ?, '', ?)", (owner, token, request, now))
+        return None
+
+    def settle(self, owner: str, token: str, answer: str) -> None:
+        with self._database.writing() as catalog:
+            if answer:
+                catalog.execute("UPDATE once SET answer = ? WHERE owner = ? AND token = ?", (answer, owner, token))
+            else:
+                catalog.execute("DELETE FROM once WHERE owner = ? AND token = ? AND answer = ''", (owner, token))
+
     # ------------------------------------------------------------------------------------------------------- leases
 
     def lease(self, job: str, owner: str, seconds: float) -> bool:
@@ -149,6 +199,8 @@ class Catalog:
         with self._database.writing() as catalog:
             row = catalog.execute("SELECT owner, until FROM lease WHERE job = ?", (job,)).fetchone()
             if row and row[0] != owner and runs(row[0], row[1], now):
+                if row[1] > now + seconds:  # the clock was set back since; nobody is to wait until it comes there
+                    catalog.execute("UPDATE lease SET until = ? WHERE job = ?", (now + seconds, job))
                 return False
             catalog.execute(
                 "INSERT OR REPLACE INTO lease (job, owner, until) VALUES (?, ?, ?)", (job, owner, now + seconds)
@@ -169,7 +221,8 @@ class Catalog:
 
     def staging(self, job: str) -> Path:
         folder = self._folder(job)
-        folder.mkdir(parents=True, exist_ok=True)
+        with translated(self._database.place):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def staged(self) -> list[str]:

@@ -1,6 +1,7 @@
 """What every store promises, run over all that are found."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,12 +17,13 @@ from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, e
 from qdrants import Server, serving
 
 from retriever import processes
-from retriever.errors import NoSuchMedia, SpaceMismatch, WrongRecipe
+from retriever.errors import BadSettings, NoSuchMedia, SpaceMismatch, WrongRecipe
 from retriever.ports import Snapshot, Store
 from retriever.registry import Registry
 from retriever.stores import qdrant
 from retriever.types import (
     EVERYTHING,
+    ApiKey,
     Entry,
     FileStat,
     Filter,
@@ -859,6 +861,41 @@ def test_old_runs_are_forgotten_and_open_ones_are_not(store: Store, monkeypatch:
         state = RunState.PAUSED if number == 0 else RunState.DONE
         store.catalog.write_run(RunRecord(f"run{number}", "{}", float(number), state))
     assert [run.id for run in store.catalog.runs()] == ["run0", "run4", "run5"]
+
+
+def test_keys_are_kept_by_name_and_forgotten(store: Store) -> None:
+    catalog = store.catalog
+    assert catalog.api_keys() == []
+    writer = ApiKey("b", "writer", b"\x00\xff", frozenset({"search", "write"}), "", 0.5, 2.0)
+    reader = ApiKey("a", "reader", b"\x01", frozenset(), "home", 0.0, 1.0)
+    for key in (writer, reader):
+        catalog.write_key(key)
+    assert catalog.api_keys() == [reader, writer]
+    with pytest.raises(BadSettings, match="named 'reader' already"):
+        catalog.write_key(replace(reader, id="c"))
+    assert catalog.forget_key("a")
+    assert not catalog.forget_key("a")
+    assert catalog.api_keys() == [writer]
+
+
+def test_a_request_that_comes_twice_is_answered_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = store.catalog
+    assert catalog.claim("me", "t", "asked") is None
+    assert catalog.claim("me", "t", "asked") == ("asked", "")  # somebody is at it
+    assert catalog.claim("you", "t", "other") is None
+    catalog.settle("me", "t", '{"job": 1}')
+    assert catalog.claim("me", "t", "another") == ("asked", '{"job": 1}')
+    catalog.settle("me", "t", "")  # what was answered stays so
+    assert catalog.claim("me", "t", "asked") == ("asked", '{"job": 1}')
+    catalog.settle("you", "t", "")
+    assert catalog.claim("you", "t", "again") is None
+    now = time.time()
+    assert catalog.claim("dead", "t", "asked") is None
+    monkeypatch.setattr("retriever.stores._catalog.time", lambda: now + 601)
+    assert catalog.claim("dead", "t", "asked") is None
+    for later in (86_401.0, -86_401.0):  # also where the clock was set back
+        monkeypatch.setattr("retriever.stores._catalog.time", lambda later=later: now + later)
+        assert catalog.claim("me", "t", "new") is None
 
 
 def test_a_lease_has_one_owner(store: Store) -> None:

@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
 from libraries import NEW, OLD, SEEN_AGAIN, directions, entry, facts, more  # noqa: E402
 
 from retriever.stores import _format, local  # noqa: E402
-from retriever.types import FileStat, Metadata, Quarantined, RunRecord, RunState, Wish  # noqa: E402
+from retriever.types import ApiKey, FileStat, Metadata, Quarantined, RunRecord, RunState, Wish  # noqa: E402
 
 STAMP = 1_700_000_000
 """One time for all files in the archive, so that making it again gives the same but for the catalog."""
@@ -39,6 +39,7 @@ def fill(folder: Path) -> None:
         RunRecord("9f2c41aa", '{"paths": ["/clips"]}', 4.0, RunState.PAUSED, 4.5, 5.0, {"files": 3.0})
     )
     store.catalog.wish("9f2c41aa", Wish.CANCEL)
+    store.catalog.write_key(ApiKey("k1", "reader", bytes(range(32)), frozenset({"search"}), "home", 2.5, 6.0))
     store.begin(OLD, NEW)
     for key in "ba":  # as they do not lie
         store.extend(more(entry(key, key == "b"), SEEN_AGAIN))

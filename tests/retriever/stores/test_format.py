@@ -12,7 +12,7 @@ from libraries import OLD, SEEN_AGAIN, contents, directions, entry, facts
 
 from retriever.errors import StoreUnavailable, WrongFormat
 from retriever.stores import _format, local
-from retriever.types import RunRecord, RunState, Searched, Wish
+from retriever.types import ApiKey, RunRecord, RunState, Searched, Wish
 
 EARLIER = sorted(Path(__file__).parent.glob("format[0-9]*"))
 
@@ -21,6 +21,9 @@ def tables(folder: Path) -> set[str]:
     """The statements that make the tables of a library."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog:
         return {sql for (sql,) in catalog.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+
+
+READER = ApiKey("k1", "reader", bytes(range(32)), frozenset({"search"}), "home", 2.5, 6.0)
 
 
 def _new(folder: Path) -> Path:
@@ -58,6 +61,7 @@ def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> No
     assert [(run.id, run.state, run.wish) for run in store.catalog.runs()] == (
         [("9f2c41aa", RunState.PAUSED, Wish.CANCEL)] if held >= 3 else []
     )
+    assert store.catalog.api_keys() == ([READER] if held >= 4 else [])
     store.catalog.write_run(RunRecord("0", "{}", 1.0))
     assert store.catalog.runs()[-1].id == "0"
     assert local.problems(folder) == []

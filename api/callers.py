@@ -1,0 +1,157 @@
+"""Who asks a served library, and what of it they may see.
+
+Where there is no key, whoever reaches the server may do everything: it listens to its own machine alone then.  A key
+comes as `Authorization: Bearer KEY`, or in the cookie that `POST /v1/session` sets for the page.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.indexing import Asked
+from api.problems import Problem
+from api.serving import Serving
+from api.uploads import ONLY
+from indexer import places
+from indexer.jobs import Standing
+from retriever.errors import NoSuchJob, NoSuchMedia
+from retriever.types import ApiKey, Filter, Media, Metadata
+
+COOKIE = "reelseek_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One who asks.  Methods run in a thread."""
+
+    serving: Serving
+    key: ApiKey | None = None  # None: nobody needs one
+
+    @property
+    def id(self) -> str:
+        return self.key.id if self.key else ""
+
+    @property
+    def collection(self) -> str:
+        """The one that they may see; empty: all."""
+        return self.key.collection if self.key else ""
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """Meanwhile examples are looked for in what they may see, and nowhere else."""
+        before = ONLY.set(self.collection)
+        try:
+            yield
+        finally:
+            ONLY.reset(before)
+
+    def where(self, asked: Filter) -> Filter:
+        """What they may see of what they ask for.
+
+        Raises:
+            Problem: it is another collection.
+        """
+        if not self.collection:
+            return asked
+        if asked.collection not in ("", self.collection):
+            raise Problem(403, "another collection", f"this key sees the collection {self.collection!r} alone")
+        return replace(asked, collection=self.collection)
+
+    def said(self, metadata: Metadata) -> Metadata:
+        """What they say of media that they bring: those come into their collection.
+
+        Raises:
+            Problem: they say another one.
+        """
+        if not self.collection:
+            return metadata
+        self.where(Filter(collection=metadata.collection))
+        return replace(metadata, collection=self.collection)
+
+    def media(self, id: str) -> Media:
+        """
+        Raises:
+            NoSuchMedia: there is none of this id, or they may not see it: nobody learns which.
+        """
+        with self.serving.library.store.snapshot() as snapshot:
+            found = snapshot.media(self.where(Filter(media=frozenset({id}))))
+        if not found:
+            raise NoSuchMedia(f"{id} is no id of this library; GET /v1/media lists what is there")
+        return found[0]
+
+    def jobs(self) -> list[Standing]:
+        """Those that they may see, oldest first."""
+        return [one for one in self.serving.library.jobs() if self._is_theirs(one)]
+
+    def job(self, id: str) -> Standing:
+        """
+        Raises:
+            NoSuchJob: there is none of this id, or they may not see it: nobody learns which.
+        """
+        found = self.serving.library.job(id)
+        if not self._is_theirs(found):
+            raise NoSuchJob(f"{id} is no job of this library; `reelseek jobs list --all` lists them")
+        return found
+
+    def brought(self, path: str) -> bool:
+        """Whether a file came with one of their jobs."""
+        if not self.collection:
+            return True
+        roots = [places.of(root) for one in self.jobs() for root in Asked.of(one.record.asked).paths]
+        return any(places.is_below(path, root) for root in roots)
+
+    def _is_theirs(self, found: Standing) -> bool:
+        if not self.collection:
+            return True
+        metadata = Asked.of(found.record.asked).metadata
+        return metadata is not None and metadata.collection == self.collection
+
+
+def may(scope: str) -> Callable[[Request], Caller]:
+    """Lets those pass whose key has this scope, for a route."""
+
+    async def caller(request: Request) -> Caller:
+        serving: Serving = request.app.state.serving
+        if serving.is_open:
+            return Caller(serving)
+        text = given(request)
+        if not text:
+            raise Problem(401, "a key is needed", "say it as `Authorization: Bearer KEY`; reelseek keys add makes one")
+        key = judged(serving, text, request.client.host if request.client else "")
+        if scope not in key.scopes:
+            raise Problem(403, "not with this key", f"this wants a key with the scope {scope}")
+        if wait := serving.ring.wait(key):
+            raise Problem(429, "too many requests", f"this key may ask {key.rate:g} times a second", retry_s=ceil(wait))
+        return Caller(serving, key)
+
+    return caller  # type: ignore[return-value]
+
+
+def judged(serving: Serving, text: str, who: str) -> ApiKey:
+    """Whose key it is that came from an address.
+
+    Raises:
+        Problem: nobody's (401), or too many of that address were nobody's (429).
+    """
+    if serving.guesses.is_over(who):
+        raise Problem(429, "too many wrong keys", "wait a minute", retry_s=60)
+    key = serving.ring.of(text)
+    if key is None:
+        serving.guesses.wrong(who)
+        raise Problem(401, "no such key", "the key is not one of this library, or no more")
+    return key
+
+
+def given(request: Request) -> str:
+    """The key that came with a request."""
+    kind, _, text = request.headers.get("authorization", "").partition(" ")
+    return text.strip() if kind.lower() == "bearer" else request.cookies.get(COOKIE, "")
+
+
+Searching = Annotated[Caller, Depends(may("search"))]
+Writing = Annotated[Caller, Depends(may("write"))]
+Administering = Annotated[Caller, Depends(may("admin"))]
