@@ -75,14 +75,16 @@ def build(opened: Callable[[], Library], settings: Settings, models: ModelChoice
     return app
 
 
+_PROBLEM = {"$ref": f"#/components/schemas/{wire.Problem.__name__}"}
+
+
 def _told(description: dict[str, Any]) -> dict[str, Any]:
     """Problems have a type of their own, and nothing else is answered to a wrong request."""
     for methods in description["paths"].values():
         for operation in methods.values():
             operation["responses"].pop("422", None)
             for status in ("4XX", "5XX"):
-                content = operation["responses"][status]["content"]
-                content[problems.KIND] = content.pop("application/json", content.get(problems.KIND))
+                operation["responses"][status]["content"] = {problems.KIND: {"schema": _PROBLEM}}
     for name in ("HTTPValidationError", "ValidationError"):
         description["components"]["schemas"].pop(name, None)
     return description

@@ -86,7 +86,21 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     said = answer(error.status_code, str(error.detail).lower())
     said.headers.update(error.headers or {})
+    if error.status_code == 405:
+        said.headers["allow"] = ", ".join(_allowed(request)) or said.headers.get("allow", "")
     return said
+
+
+def _allowed(request: Request) -> list[str]:
+    """All methods of a path: a router tells of those of one route."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    found = [
+        method.upper()
+        for path, methods in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
+        for method in methods
+    ]
+    return sorted(set(found))
 
 
 async def _said(request: Request, error: Exception) -> JSONResponse:

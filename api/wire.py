@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from retriever.query import LONGEST as LONGEST_QUERY
 from retriever.types import MediaKind
 
-LONGEST_QUERY = 20_000
 MOST = 100
 """Results of one page."""
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -28,7 +28,7 @@ QueryText = Annotated[str, Field(max_length=LONGEST_QUERY), AfterValidator(_text
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_enum_values=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Filters(_Asked):
@@ -48,6 +48,7 @@ class Search(_Asked):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"query": "a man on a bicycle", "limit": 3, "filters": {"kinds": ["video"]}}]},
     )
 
@@ -80,7 +81,7 @@ class Said(_Asked):
 class Wanted(_Asked):
     """An indexing job: files, folders or manifests of the server, below the roots that it was started with."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"paths": ["/srv/clips"]}]})
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"paths": ["/srv/clips"]}]})
 
     paths: list[Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_text)]] = Field(
         min_length=1, max_length=1_000
@@ -283,3 +284,8 @@ class Problem(BaseModel):
     detail: str
     position: int | None = Field(default=None, description="the character of the query where it goes wrong")
     errors: list[dict[str, str]] = []
+
+
+def answers(kind: str) -> dict[int | str, dict[str, Any]]:
+    """How a route is described that answers with bytes of this type."""
+    return {200: {"description": "As it is", "content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.callers import Administering, Searching
 from api.serving import Serving
+from api.wire import answers
 from retriever.types import Filter
 
 routes = APIRouter(tags=["health"])
@@ -32,7 +33,7 @@ async def is_ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready", "generation": await serving.reading.take(generation)})
 
 
-@routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@routes.get("/metrics", response_class=Response, responses=answers("text/plain"))
 async def metrics(caller: Administering) -> Response:
     """Figures for Prometheus."""
     serving = caller.serving

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from api import describing, repeats, schemas, wire
 from api.callers import Administering, Searching, Writing
@@ -86,7 +86,7 @@ async def cancelled(id: str, caller: Writing) -> JSONResponse:
     return JSONResponse(schemas.job(await caller.serving.reading.take(stop)))
 
 
-@routes.get("/{id}/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
+@routes.get("/{id}/events", responses=wire.answers("text/event-stream"), response_class=Response)
 async def events(id: str, caller: Searching) -> StreamingResponse:
     """The job as server-sent events, each time that it changes, until it is over."""
     serving = caller.serving

@@ -6,12 +6,13 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import UploadFile
 
 from api import answering, clipping, describing, export, paging, repeats, schemas, wire
 from api.callers import Caller, Searching, Writing
 from api.problems import Problem
+from api.wire import answers
 from retriever.errors import BadSettings
 from retriever.types import Filter, Media, MediaKind, Metadata, Modality, Quarantined
 
@@ -136,14 +137,14 @@ async def quarantined(caller: Searching) -> JSONResponse:
     return JSONResponse({"quarantined": schemas.media([], entries)["quarantined"]})
 
 
-@routes.get("/v1/media/{id}/stream", response_class=FileResponse)
+@routes.get("/v1/media/{id}/stream", response_class=Response, responses=answers("*/*"))
 async def stream(id: str, caller: Searching) -> Response:
     """The file as it lies, whole or in byte ranges."""
     file = await caller.serving.reading.take(_file, caller, id)
     return FileResponse(file, media_type=_type(file), headers={"Cache-Control": "private, no-cache"})
 
 
-@routes.get("/v1/media/{id}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+@routes.get("/v1/media/{id}/thumbnail", response_class=Response, responses=answers("image/jpeg"))
 async def thumbnail(
     id: str,
     caller: Searching,
@@ -159,7 +160,7 @@ async def thumbnail(
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
 
-@routes.get("/v1/media/{id}/clip", response_class=FileResponse)
+@routes.get("/v1/media/{id}/clip", response_class=Response, responses=answers("*/*"))
 async def clip(
     id: str,
     caller: Searching,
@@ -192,13 +193,13 @@ async def clip(
     return FileResponse(made, media_type=_type(made), filename=made.name, background=after)
 
 
-@routes.get("/v1/media/{id}/transcript.vtt", response_class=PlainTextResponse)
+@routes.get("/v1/media/{id}/transcript.vtt", response_class=Response, responses=answers("text/vtt"))
 async def transcript(id: str, caller: Searching) -> Response:
     """What is said, as WebVTT."""
     return await _subtitles(caller, id, Modality.SPEECH)
 
 
-@routes.get("/v1/media/{id}/written.vtt", response_class=PlainTextResponse)
+@routes.get("/v1/media/{id}/written.vtt", response_class=Response, responses=answers("text/vtt"))
 async def written(id: str, caller: Searching) -> Response:
     """What is written on screen, as WebVTT."""
     return await _subtitles(caller, id, Modality.TEXT)
