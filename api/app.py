@@ -6,6 +6,7 @@ Who may ask: without keys a server listens to its own machine alone, and to thos
 page of another origin can reach it through a browser (DNS rebinding).
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ from retriever.registry import Registry
 from retriever.settings import Settings
 
 ROUTES = Registry("api.routes")
+LOG = logging.getLogger("reelseek.http")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
 LARGEST_JSON = 1_000_000
@@ -113,10 +115,18 @@ class Gate:
             await send(message)
 
         refused = self._refused(scope["method"], headers)
-        if refused:
-            await refused(scope, receive, told)
-        else:
-            await self._app(scope, _limited(receive, self._most(headers)), told)
+        try:
+            if refused:
+                await refused(scope, receive, told)
+            else:
+                await self._app(scope, _limited(receive, self._most(headers)), told)
+        except Exception:
+            LOG.exception("request %s, %s %s", number, scope["method"], scope["path"])
+            if status:  # the answer had begun: it ends here, and whoever reads it sees that it is not whole
+                raise
+            await problems.answer(500, "it did not work", f"an error of ours; the log has it as request {number}")(
+                scope, receive, told
+            )
         if (serving := getattr(scope["app"].state, "serving", None)) is not None:
             route = getattr(scope.get("route"), "path", "")
             serving.meters.requests.labels(scope["method"], route, str(status)).inc()

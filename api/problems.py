@@ -1,5 +1,6 @@
 """What goes wrong over HTTP, as `application/problem+json` (RFC 9457): one line for people, and where it is."""
 
+import errno
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from api.turns import Busy
 from retriever import errors
 
 KIND = "application/problem+json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 RETRY_S = 1
 """Seconds after which somebody who was turned away may come again."""
 
@@ -47,7 +49,8 @@ class Problem(Exception):
 
 def answer(status: int, title: str, detail: str = "", **more: Any) -> JSONResponse:
     """The document of one problem."""
-    headers = {"Retry-After": str(more.pop("retry_s", RETRY_S))} if status in (429, 503) else {}
+    wait = more.pop("retry_s", RETRY_S if status in (429, 503) else 0)
+    headers = {"Retry-After": str(wait)} if wait else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, **more}
@@ -116,4 +119,6 @@ async def _busy(request: Request, error: Exception) -> JSONResponse:
 
 async def _system(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OSError)
+    if error.errno in FULL:
+        return answer(507, "the disk is full", "there is no room on the disk of this server, and nothing was kept")
     return answer(500, "the system refused", error.strerror or "input or output failed")
