@@ -38,7 +38,7 @@ def answer(caller: Caller, asked: wire.Search) -> Document:
     shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
     document = schemas.search(shown, wanted["by"])
     for name in ("moments", "misses"):
-        document[name] = [_moment(library, one) for one in getattr(shown, name)]
+        document[name] = [moment(library, one) for one in getattr(shown, name)]
     more = len(found.moments) > most
     serving.meters.searches.observe(perf_counter() - began)
     return document | {"generation": generation, "next_page": paging.token(generation, same, most) if more else None}
@@ -97,7 +97,8 @@ def _generation(library: Library) -> str:
         return snapshot.generation
 
 
-def _moment(library: Library, found: Moment) -> Document:
+def moment(library: Library, found: Moment) -> Document:
+    """A result: what docs/schema.md has of it, its lines, and where the rest is."""
     media, ref = found.media, quote(found.ref, safe="@")
     at = f"/v1/media/{media.key}"
     lines = library.lines(found)

@@ -28,6 +28,8 @@ ROUTES = Registry("api.routes")
 LOG = logging.getLogger("reelseek.http")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
+UPLOADS = (b"multipart/form-data", b"application/offset+octet-stream")
+"""Types of bodies that may be large."""
 LARGEST_JSON = 1_000_000
 """Bytes of a body that is no upload."""
 FORM_ROOM = 1_000_000
@@ -150,7 +152,7 @@ class Gate:
 
     def _most(self, headers: dict[bytes, bytes]) -> int:
         """Bytes that the body may have; 0: any."""
-        if headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
+        if headers.get(b"content-type", b"").lower().startswith(UPLOADS):
             return self._largest and self._largest + FORM_ROOM
         return LARGEST_JSON
 

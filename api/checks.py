@@ -160,7 +160,29 @@ def library(settings: Settings) -> Iterator[Check]:
         yield Check("library", shown, what or problem, fix if what else "see the message")
     if not found:
         yield Check("library", shown)
+        yield from indexes(settings)
         yield from models(settings)
+
+
+def indexes(settings: Settings) -> Iterator[Check]:
+    """How much of the exact answer each index was found to find when it was built."""
+    for one in parts.indexes(settings.store, settings.library, settings.store_catalog):
+        name, known = f"index of {one.space}", one.measured
+        if known is None:
+            yield Check(name, f"{one.rows:,} of {one.of:,} rows, not measured (reelseek compact measures it)")
+            continue
+        kind = "questions" if known.sentences else "rows of its own"
+        found = (
+            f"recall@10 {known.ten:.3f}, recall@{known.depth} {known.all:.3f} over {known.questions} {kind}; "
+            f"{one.rows:,} of {one.of:,} rows"
+        )
+        if known.lists > 1 or known.fetched > 1:
+            found += f"; looks at {known.lists} × the lists and {known.fetched} × the rows to find so much"
+        if known.usable:
+            yield Check(name, found)
+        else:
+            problem = "it misses too much however far it looks, so every row is scored, which takes longer"
+            yield Check(name, found, problem, f"reelseek compact --library {settings.library} learns another")
 
 
 def models(settings: Settings) -> Iterator[Check]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer import cutting, plan
+from indexer import cutting, places
 from indexer.cutting import Cut
+from indexer.places import Place
 from retriever.errors import BadSettings, CannotOpen, MediaError, NoSuchStream
 from retriever.ports import Store
 from retriever.types import Media, MediaKind, TimeSpan, clock, parse_seconds
@@ -97,8 +98,8 @@ def within(media: Media, span: TimeSpan | None, margin: float = 0.0) -> TimeSpan
     return TimeSpan(max(0.0, span.start - margin), min(media.duration, span.end + margin))
 
 
-def intact(store: Store, media: Media) -> Path:
-    """A path where the media lies as it was indexed.
+def intact(store: Store, media: Media) -> Place:
+    """A path, or an address, where the media lies as it was indexed.
 
     Raises:
         CannotOpen: it is gone, or another file has taken its place.
@@ -106,12 +107,12 @@ def intact(store: Store, media: Media) -> Path:
     why: list[str] = []
     for path in media.paths:
         try:
-            now, known = plan.stat_of(Path(path)), store.catalog.stat(path)
-            seen = (now.size, now.mtime_ns, now.inode)
-            if known and known.key == media.key and seen == (known.size, known.mtime_ns, known.inode):
-                return Path(path)
-            if plan.key_of(Path(path)) == media.key:
-                return Path(path)
+            place = places.of(path)
+            now, known = places.stat_of(place), store.catalog.stat(path)
+            if known and known.key == media.key and places.same(known, now):
+                return place
+            if places.key_of(place) == media.key:
+                return place
             why.append(f"{path} has changed since it was indexed: index it again")
         except MediaError as error:
             why.append(f"{error}: index it where it lies now")

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 
 from api import clipping, parts
-from indexer import plan, showing
+from indexer import places, showing
 from indexer import recipe as recipes
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
@@ -55,7 +55,7 @@ class Examples:
         whole = kind == "image" or Path(value).expanduser().is_file()
         name, span = (value, None) if whole else clipping.timed(value)
         path = Path(name).expanduser()
-        stat = plan.stat_of(path)
+        stat = places.stat_of(path)
         made_by = tuple(self._recipes(library))
         place = (made_by, kind, path.absolute(), span, stat.size, stat.mtime_ns, stat.inode)
         with self._at_work:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from api import parts
-from indexer import jobs, manifests, pipeline, sources, watching
-from indexer.events import Summary, Watch
+from indexer import jobs, manifests, pipeline, places, sources, tracing, watching
+from indexer.events import Summary, Warned, Watch
+from indexer.places import Place
 from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.run import Run
@@ -39,6 +40,7 @@ class Asked:
     policy: Policy = POLICY
     models: parts.ModelChoice = parts.AS_MADE
     every: float = 0.0  # seconds between two looks at the paths; 0: one pass
+    workers: parts.Workers = parts.HERE
     only: tuple[str, ...] = ()  # of the files behind `paths` only these; empty: all of them
 
     @classmethod
@@ -49,7 +51,7 @@ class Asked:
             WrongFormat: it asks for something that only a newer version knows.
         """
         told: dict[str, Any] = json.loads(text)
-        kinds = {"metadata": Metadata, "policy": Policy, "models": parts.ModelChoice}
+        kinds = {"metadata": Metadata, "policy": Policy, "models": parts.ModelChoice, "workers": parts.Workers}
         inner = {name: told[name] for name in kinds if told.get(name)}
         for kind, said in ((cls, told), *((kinds[name], said) for name, said in inner.items())):
             if unknown := sorted(said.keys() - {field.name for field in fields(kind)}):
@@ -65,8 +67,12 @@ class Asked:
         return json.dumps(jsonable(self))
 
     @property
-    def folders(self) -> list[Path]:
-        return [Path(path) for path in self.paths if Path(path).is_dir()]
+    def folders(self) -> list[Place]:
+        """
+        Raises:
+            Unreachable: the server of an address gives no answer.
+        """
+        return [place for place in map(places.of, self.paths) if places.is_folder(place)]
 
     def recipe(self) -> Recipe:
         """
@@ -80,16 +86,19 @@ class Asked:
         Raises:
             CannotOpen, ManifestError: as `sources.found`.
         """
-        every = sources.found([Path(path) for path in self.paths], self.metadata)
+        every = sources.found([places.of(path) for path in self.paths], self.metadata)
         only = set(self.only)
         return [source for source in every if str(source.path) in only] if only else every
 
     def covers(self, files: Iterable[str]) -> list[str]:
         """Those of these files that are behind the paths."""
-        wanted, roots = list(files), [Path(path) for path in self.paths]
-        lists = [root for root in roots if root.suffix.lower() in manifests.SUFFIXES and root.is_file()]
+        wanted, roots = list(files), [places.of(path) for path in self.paths]
+        suffixes = manifests.SUFFIXES
+        lists = [
+            root for root in roots if isinstance(root, Path) and root.suffix.lower() in suffixes and root.is_file()
+        ]
         listed = {str(source.path) for source in sources.found(lists)} if lists else set()
-        return [file for file in wanted if file in listed or any(Path(file).is_relative_to(root) for root in roots)]
+        return [file for file in wanted if file in listed or any(places.is_below(file, root) for root in roots)]
 
 
 def _frozen(told: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +107,11 @@ def _frozen(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def absolute(paths: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
-    return tuple(str(Path(path).absolute()) for path in paths)
+    """
+    Raises:
+        CannotOpen: one is an address that cannot be read.
+    """
+    return tuple(places.named(path) for path in paths)
 
 
 def settled(models: parts.ModelChoice) -> parts.ModelChoice:
@@ -118,17 +131,21 @@ def settled(models: parts.ModelChoice) -> parts.ModelChoice:
     )
 
 
-def index(store: Store, asked: Asked, watch: Watch) -> Summary:
-    """Register a job and carry it out.
+def index(store: Store, asked: Asked, watch: Watch, profile: Path | None = None) -> Summary:
+    """Register a job and carry it out, with a trace in the file `profile`.
 
     Raises:
         as `Library.index`; of a path that is not there and of a pack or model that cannot be, nothing is registered.
     """
     for path in asked.paths:
-        sources.there(Path(path))
+        sources.there(places.of(path))
     recipe = asked.recipe()
-    record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
-    return _carry_out(store, record.id, asked, recipe, watch)
+    with tracing.kept(profile) as trace:
+        record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
+        summary = _carry_out(store, record.id, asked, recipe, watch, trace)
+    if trace.failed:
+        watch(Warned(trace.failed))
+    return summary
 
 
 def resume(store: Store, name: str, watch: Watch) -> tuple[jobs.Standing, Summary | None]:
@@ -194,10 +211,12 @@ def retry(
 
 
 def _below(entry: Quarantined, files: Sequence[str]) -> bool:
-    return any(Path(entry.path).is_relative_to(file) for file in files)
+    return any(places.is_below(entry.path, places.of(file)) for file in files)
 
 
-def _carry_out(store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch) -> Summary:
+def _carry_out(
+    store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch, trace: tracing.Trace | None = None
+) -> Summary:
     summary = Summary()
     with jobs.at_work(store, jobs.named(store, name).record, processes.me(), summary) as post:
         found = asked.found()
@@ -215,8 +234,9 @@ def _carry_out(store: Store, name: str, asked: Asked, recipe: Recipe, watch: Wat
             summary=summary,
             policy=asked.policy,
             post=post,
+            trace=trace or tracing.Trace(),
         )
-        executor = parts.EXECUTORS.load("local").build()
+        executor = parts.executor(asked.workers, recipe, asked.models, asked.jobs)
         below = asked.folders if asked.prune else []
         if asked.every:
             watching.watch(asked.found, run, executor, below, asked.every)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from api import keeping, training
 from api.service import Library
+from indexer import places
 from indexer.ports import OpenMedia, Reader
 from retriever.errors import BenchmarkError, ManifestError, MediaError
 from retriever.evaluation import order
@@ -150,6 +151,8 @@ def _unusable(event: Event, taken: frozenset[str], texts: set[str]) -> str:
         return "no text that can be a part of a sentence"
     if event.text.lower() in texts:
         return "said of another media as well"
+    if places.is_address(event.media.path):
+        return "it is on a server"
     if not Path(event.media.path).is_file():
         return "its file is gone"
     return ""

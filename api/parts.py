@@ -4,8 +4,8 @@ What is missing or altered drops its modality, loudly, and never stops the rest.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -15,6 +15,8 @@ import numpy as np
 
 from indexer import recipe as recipes
 from indexer.encoding import Encoders
+from indexer.making import Making
+from indexer.ports import Executor
 from indexer.recipe import Model, Recipe
 from retriever.errors import (
     BadSettings,
@@ -58,6 +60,8 @@ def store(name: str, path: Path | str, *, create: bool, catalog: str = "") -> St
     """
     kind, options = _kind(name, path, catalog)
     built: Store = kind.build(path if options else Path(path), create=create, **options)
+    if hasattr(built, "encode"):  # a store that measures its indexes asks them what people ask
+        built.encode = asking(built)
     return built
 
 
@@ -105,6 +109,12 @@ def _copied_as_files(store: Store) -> Any:
             "and Qdrant has snapshots of its own"
         )
     return store
+
+
+def indexes(name: str, path: Path | str, catalog: str = "") -> list[Any]:
+    """What is known of the indexes of the library at `path`, where it has any of its own."""
+    kind, options = _kind(name, path, catalog)
+    return list(kind.indexes(Path(path))) if hasattr(kind, "indexes") and not options else []
 
 
 def home(name: str, path: Path | str, catalog: str = "") -> Path:
@@ -300,6 +310,44 @@ def _model(plugin: str, model: str, checkpoint: str, models: ModelChoice) -> Mod
     built = models.build(plugin, model, checkpoint)
     weights = str(Path(checkpoint).expanduser().absolute()) if checkpoint else ""
     return Model(plugin, built.model, weights, built.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who carries an indexing run out, and what a cluster gives to each who works there."""
+
+    executor: str = "local"
+    ray_address: str = ""
+    ray_cpus: float = 1.0
+    ray_gpus: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(*(getattr(settings, field.name) for field in fields(cls)))
+
+
+HERE = Workers()
+
+
+def executor(workers: Workers, recipe: Recipe, models: ModelChoice, jobs: int) -> Executor:
+    """
+    Raises:
+        UnknownPlugin, MissingExtra: it cannot be had.
+    """
+    kind = EXECUTORS.load(workers.executor)
+    if not getattr(kind, "FAR", False):
+        here: Executor = kind.build()
+        return here
+    if workers.ray_gpus:  # `--device` is said of this machine
+        models = replace(models, device="cuda")
+    making = Making("api.parts", "encoders_of", {"recipe": recipe.text_form, "models": asdict(models)})
+    far: Executor = kind.build(making, workers.ray_address, most=jobs, cpus=workers.ray_cpus, gpus=workers.ray_gpus)
+    return far
+
+
+def encoders_of(page: Mapping[str, Any]) -> Encoders:
+    """As `encoders`, from plain text: on another machine."""
+    return encoders(recipes.of(page["recipe"]), ModelChoice(**page["models"]))
 
 
 def encoders(recipe: Recipe, models: ModelChoice = AS_MADE) -> Encoders:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 from api.terminal import Paint, counted, near, plain
-from indexer.events import Advanced, Committed, Event, Opened, Planned, SetAside, Summary, Warned, Watch
+from indexer.events import Advanced, Committed, Event, Load, Opened, Planned, SetAside, Summary, Warned, Watch
 from retriever.types import Wish, clock
 
 if TYPE_CHECKING:
@@ -175,6 +175,17 @@ class Bars:
             self.shown.console.print(Text.from_ansi(line), soft_wrap=True)
 
 
+def pace(load: Load) -> str:
+    """Who set the pace of a run, and who waited for them."""
+    waits = []
+    for name, crew in load.crews.items():
+        what = max(crew.waited, key=lambda what: crew.waited[what], default="")
+        waits.append(f"{name} {100 * crew.idle:.0f} %" + (f" for {what}" if what else ""))
+    ready = load.depths.get("chapters ready")
+    depth = f"; {ready.mean:.1f} chapters were ready on average, {ready.largest:.0f} at most" if ready else ""
+    return f"the {load.slowest} set the pace; waited: {', '.join(waits)}{depth}"
+
+
 def closing(summary: Summary, work: Work = INDEX) -> list[str]:
     """The last lines of a run: what was done, how quickly, and every file that was set aside with its reason."""
     lines = []
@@ -188,6 +199,8 @@ def closing(summary: Summary, work: Work = INDEX) -> list[str]:
         lines.append("nothing new" if summary.unchanged else "no media files there")
     if summary.stage_seconds:
         lines.append("  " + ", ".join(f"{stage} {spent:.1f} s" for stage, spent in summary.stage_seconds.items()))
+    if summary.load.slowest:
+        lines.append("  " + pace(summary.load))
     others = [f"{summary.unchanged:,} unchanged"] if summary.unchanged else []
     others += [f"{len(summary.renamed):,} renamed"] if summary.renamed else []
     others += [f"{len(summary.pruned):,} pruned"] if summary.pruned else []

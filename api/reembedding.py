@@ -8,6 +8,7 @@ from typing import Any
 
 from api import parts
 from api.terminal import amount, counted, near, plain, table
+from indexer import places
 from indexer import recipe as recipes
 from indexer.events import Summary
 from retriever.errors import WrongRecipe
@@ -130,9 +131,14 @@ def obstacle(snapshot: Snapshot, searched: Searched) -> str:
 
 def names(media: Sequence[Media]) -> str:
     """A few of them, and where a file is gone."""
-    shown = [near(one.path) + ("" if any(Path(path).exists() for path in one.paths) else ", gone") for one in media]
+    shown = [near(one.path) + ("" if any(_may_be_there(path) for path in one.paths) else ", gone") for one in media]
     more = [f"and {len(shown) - SHOWN:,} more"] if len(shown) > SHOWN else []
     return "; ".join((*shown[:SHOWN], *more))
+
+
+def _may_be_there(path: str) -> bool:
+    """Whether a file is there; of an address nobody asks for this."""
+    return places.is_address(path) or Path(path).exists()
 
 
 def lines(found: Document) -> Iterator[str]:

@@ -35,6 +35,7 @@ def once(store: Store, owner: str, token: str, asked: Any, work: Callable[[], di
     if then[0] != digest:
         raise Problem(422, "another request", "this Idempotency-Key came with another request: take a new one")
     if not then[1]:
-        raise Problem(409, "at work", "the request with this Idempotency-Key is being answered: ask again in a while")
+        detail = "the request with this Idempotency-Key is being answered: ask again in a while"
+        raise Problem(409, "at work", detail, retry_s=1)
     answered: dict[str, Any] = json.loads(then[1])
     return answered

@@ -13,6 +13,7 @@ from string import Template
 from api import keeping, quotes, strip
 from api.show import NAMELESS, PERCEIVED, again, short, sure
 from api.terminal import counted, plain
+from indexer import places
 from retriever.relevance import Relevance
 from retriever.types import Answer, Evidence, Line, MediaKind, Moment, TimeSpan, clock
 
@@ -109,9 +110,10 @@ def _nothing(misses: Sequence[Moment]) -> str:
 
 
 def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_time: str, also: Sequence[str]) -> str:
-    media, path = moment.media, Path(moment.media.path)
+    media, place = moment.media, places.of(moment.media.path)
     still = media.kind is MediaKind.IMAGE
-    link = f"{path.absolute().as_uri()}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
+    there = place.as_uri() if isinstance(place, Path) else str(place)
+    link = f"{there}{'' if still else f'#t={moment.start_s:.2f},{moment.end_s:.2f}'}"
     time = "picture" if still else f"{_times(moment.span)} <span class='at'>of {clock(media.duration)}</span>"
     title = f" · {_safe(media.metadata.title)}" if media.metadata.title else ""
     rows = "\n".join(
@@ -120,10 +122,10 @@ def _moment(rank: int, moment: Moment, lines: Sequence[Line], draw: Draw, over_t
     return f"""<article class="moment">
 <div class="picture">{draw(moment)}{"" if still or over_time else _timeline(moment)}</div>
 <div class="facts">
-<div class="head"><h3>{rank}. <a href="{escape(link)}">{_safe(path.name)}</a>{title}</h3>
+<div class="head"><h3>{rank}. <a href="{escape(link)}">{_safe(place.name)}</a>{title}</h3>
 <span class="sure">{_safe(sure(moment.confidence))} sure</span></div>
 <p class="time">{time}</p>
-<p class="path">{_safe(str(path.parent))}</p>
+<p class="path">{_safe(media.path.rpartition("/")[0] or "/")}</p>
 <table>{rows}</table>
 {f'<p class="path">also in: {_safe(", ".join(also))}</p>' if also else ""}
 </div>

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from indexer.events import Summary
+from indexer.events import Load, Summary
 from retriever.duplicates import Group, Pair
 from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, Space
 
@@ -148,6 +148,25 @@ def index(summary: Summary) -> Document:
         "wall_s": _time(summary.wall_seconds),
         "frames": summary.frames,
         "stage_s": {stage: _time(seconds) for stage, seconds in summary.stage_seconds.items()},
+        "load": load(summary.load),
+    }
+
+
+def load(found: Load) -> Document:
+    """How well a run kept those who work at work."""
+    return {
+        "slowest": found.slowest,
+        "crews": {
+            name: {
+                "s": _time(crew.seconds),
+                "idle": round(crew.idle, 6),
+                "waited_s": {what: _time(seconds) for what, seconds in crew.waited.items()},
+            }
+            for name, crew in found.crews.items()
+        },
+        "depths": {
+            name: {"mean": round(depth.mean, 3), "largest": depth.largest} for name, depth in found.depths.items()
+        },
     }
 
 

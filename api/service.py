@@ -12,7 +12,7 @@ from api import clipping, indexing, parts
 from api import reembedding as standing
 from api.clipping import Clip
 from api.examples import Examples
-from indexer import cutting, reembedding
+from indexer import cutting, places, reembedding
 from indexer import jobs as standing_jobs
 from indexer.events import Event, Summary
 from indexer.jobs import Standing
@@ -138,7 +138,7 @@ class Library:
             ManifestError: a line of a manifest is wrong.
             WrongRecipe, SpaceMismatch: the library was made otherwise.
             BadSettings, MissingExtra, WeightsError, DeviceError: the pack wants a model that was not named or is not
-                here, or there is no such budget.
+                here, or there is no such budget, or `profile` cannot be written or is no trace.
             DiskFull: there is no room, or less than `policy` leaves free; what was committed stays.
             PluginError: `workers` cannot be had, or keep dying.
         """
@@ -493,7 +493,7 @@ class Library:
 
 def _named(name: str, everything: Sequence[Media]) -> Media:
     """The one media that a person means by `name`."""
-    path = str(Path(name).absolute())
+    path = places.named(name)
     by_path = [item for item in everything if name in item.paths or path in item.paths]
     if by_path:
         return by_path[0]

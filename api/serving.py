@@ -8,6 +8,7 @@ from api.guesses import Guesses
 from api.indexing import Asked
 from api.keys import Ring
 from api.metering import Meters
+from api.parcels import Parcels
 from api.parts import ModelChoice
 from api.service import Library
 from api.thumbnails import Thumbnails
@@ -33,6 +34,7 @@ class Serving:
     library: Library
     settings: Settings
     uploads: Uploads
+    parcels: Parcels
     workshop: Workshop
     thumbnails: Thumbnails
     models: ModelChoice
@@ -49,11 +51,11 @@ class Serving:
         """`opened` opens the library: here once for those who ask, and once for whoever carries jobs out."""
         library = opened()
         folder = Path(settings.uploads).absolute() if settings.uploads else library.path.absolute() / "uploads"
-        uploads = Uploads(folder, settings.most_bytes)
+        uploads, parcels = Uploads(folder, settings.most_bytes), Parcels(folder, settings.most_bytes)
         library.searcher.examples = Shown(library.searcher.examples, uploads.file_of)
         roots = tuple(Path(root).absolute() for root in settings.roots.split(":") if root)
         store = library.store
-        return cls(library, settings, uploads, Workshop(opened), Thumbnails(store), models, roots, Ring(store))
+        return cls(library, settings, uploads, parcels, Workshop(opened), Thumbnails(store), models, roots, Ring(store))
 
     def wanted(self, paths: tuple[str, ...], metadata: Metadata | None, prune: bool = False) -> Standing:
         """Register an indexing job, done as the newest one was that came to its end: a library is of one recipe.

@@ -10,13 +10,13 @@ import base64
 import json
 import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import places
 from indexer.ports import OpenMedia, Reader
 from retriever.errors import MediaError
 from retriever.registry import Registry
@@ -42,9 +42,9 @@ def reply(request: dict[str, Any], reader: Reader) -> dict[str, str]:
         if "tile" in request:
             return {"pixels": base64.b64encode(tile(request, reader).tobytes()).decode()}
         if "frame" in request:
-            with reader.open(Path(request["frame"])) as media:
+            with reader.open(places.of(request["frame"])) as media:
                 return {"jpeg": base64.b64encode(frame(media, request["second"])).decode()}
-        with reader.open(Path(request["sound"])) as media:
+        with reader.open(places.of(request["sound"])) as media:
             around, moment = request["around"], request["moment"]
             return {"svg": shape(heights(media, around[0], around[1]), _bars(moment, around))}
     except MediaError as error:
@@ -61,7 +61,7 @@ def tile(request: dict[str, Any], reader: Reader) -> NDArray[np.uint8]:
     """`(H, W, 3)` of the wanted size: the frame in its middle, on black, or the shape of the sound."""
     width, height = request["tile"]
     page = np.zeros((height, width, 3), np.uint8)
-    with reader.open(Path(request.get("frame") or request["sound"])) as media:
+    with reader.open(places.of(request.get("frame") or request["sound"])) as media:
         if "frame" in request:
             found = next(iter(media.frames_at(np.array([request["second"]]))))
             scale = min(width / found.width, height / found.height)

@@ -16,6 +16,7 @@ from time import monotonic, time
 from typing import Any, BinaryIO, cast
 
 from api.problems import Problem
+from indexer import manifests
 from retriever.errors import OverLimit, QueryError
 from retriever.ports import ShowExample, Snapshot
 from retriever.types import EVERYTHING, Example, Filter, Media
@@ -55,9 +56,16 @@ class Uploads:
 
         Raises:
             OverLimit: it is too large.
+            Problem: it is empty (422), or a list of files (415).
         """
         folder = self._folder / "media" / token_hex(8)
-        return self._kept(folder / plain_name(name), file, self.largest or None)
+        return self._kept(folder / media_name(name), file, self.largest or None)
+
+    def moved(self, name: str, file: Path) -> Path:
+        """The same for a file that is there already, beside this folder: it is moved."""
+        folder, own = self._folder / "media" / token_hex(8), media_name(name)
+        folder.mkdir(parents=True)
+        return file.rename(folder / own)
 
     def example(self, kind: str, name: str, file: BinaryIO) -> Held:
         """Keep a file to ask with for an hour: `kind` is `image`, `sound` or `clip`.
@@ -146,6 +154,18 @@ class _Seen:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
+
+
+def media_name(name: str) -> str:
+    """The name of a media that is sent.
+
+    Raises:
+        Problem: it would be read as a list of files of this machine.
+    """
+    made = plain_name(name)
+    if Path(made).suffix.lower() in manifests.SUFFIXES:
+        raise Problem(415, "not this type", f"{made} would be a list of files: send media, one by one")
+    return made
 
 
 def plain_name(name: str) -> str:

@@ -5,40 +5,44 @@ sum is the floor of a pipeline that overlaps nothing.  Then the whole pipeline i
 turns, and the figures are ratios of the two.
 
 python benchmarks/indexing.py --media DIR          # a folder of clips; without it, clips are made on the spot
-python benchmarks/indexing.py --without speech text
-python benchmarks/indexing.py --short 300          # memory over so many short files
+python benchmarks/indexing.py --without speech text [--sampling keyframes]
+python benchmarks/indexing.py --linear 30 300 3000 # cost a file, first to last hundred, memory, over short files
+python benchmarks/indexing.py --naive --amon       # beside a naive loop, and beside amon-hen (see _rivals.py)
+python benchmarks/indexing.py --recipes --media DIR    # each way to choose frames: × realtime, and R@5 beside it
 """
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 
-import av
+import _growth
+import _rivals
 import machine
 import numpy as np
-import psutil
+import quality
 
-from api import parts
+from api import Library, parts, progress
 from indexer import pipeline, recipe, sources
 from indexer.decoding import Chapter, Decoder
 from indexer.encoding import Encoders, encode
-from indexer.events import Committed, Event
+from indexer.events import Load, Watch
 from indexer.executors import local as executor
 from indexer.plan import plan
+from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.staging import Staging
 from retriever import processes
 from retriever.errors import MediaError
 from retriever.stores import local as stores
-from retriever.types import Modality
+from retriever.types import MediaKind, Modality
 
 STAGES = ("decode", "encode", "recognize", "store")
-SOUND_RATE = 48_000
+KINDS = ("vision", "clips", "sound", "speech", "text")
+RECIPES = ("fixed(2)", "adaptive(2)", "adaptive(1)", "0.5", "0.3", "keyframes(2)", "keyframes(1)")
+"""Ways to choose frames; a number is a budget."""
 
 
 @dataclass(slots=True)
@@ -48,17 +52,28 @@ class Bench:
     files: Sequence[sources.Source]
     encoders: Encoders
     scratch: Path
+    recipe: Recipe
     duration: float = 0.0  # seconds of media that can be indexed
-    rounds: int = field(default=0)
+    load: Load = field(default_factory=Load)  # of the last round
+    rounds: int = 0
 
-    def run(self, watch: object = None) -> Run:
+    @property
+    def place(self) -> Path:
+        """The library of the last round."""
+        return self.scratch / f"library-{self.rounds}"
+
+    def frames(self) -> int:
+        """That were encoded in the last round."""
+        with Library.open(self.place) as library:
+            spaces = library.stats()["spaces"]
+        return sum(space["tokens"] for space in spaces if space["modality"] == Modality.VISION)
+
+    def run(self, watch: Watch = lambda event: None) -> Run:
         """A run over a library of its own."""
         self.rounds += 1
-        chosen = recipe.pack("offline")
-        said = watch if callable(watch) else lambda event: None
-        store = stores.build(self.scratch / f"library-{self.rounds}")
-        segmenter = parts.SEGMENTERS.load(chosen.segmenter).build()
-        return Run(chosen, self.encoders, store, segmenter, processes.me(), said)
+        segmenter = parts.SEGMENTERS.load(self.recipe.segmenter).build()
+        store = stores.build(self.place)
+        return Run(self.recipe, self.encoders, store, segmenter, processes.me(), watch, children=parts.decoders(0))
 
     def parts_alone(self) -> dict[str, float]:
         """Seconds of each part, run alone, one after the other."""
@@ -95,6 +110,7 @@ class Bench:
         began = perf_counter()
         pipeline.index(self.files, run, executor.build())
         spent = perf_counter() - began
+        self.duration, self.load = run.summary.media_seconds, run.summary.load
         run.store.close()
         return spent
 
@@ -117,64 +133,81 @@ def report(bench: Bench, rounds: int) -> None:
     print(f"{'pipeline':<12}{whole:>9.1f}{bench.duration / whole:>12.1f}")
     ratios = np.array(floors) / np.array(wholes)
     print(f"pipeline runs at {np.median(ratios):.2f} of the floor (from {ratios.min():.2f} to {ratios.max():.2f})")
+    print(progress.pace(bench.load))
 
 
-def clip(path: Path, seconds: float, size: tuple[int, int], seed: int) -> Path:
-    """A clip of moving noise and a tone, H.264 and AAC, made on the spot."""
-    rng = np.random.default_rng(seed)
-    width, height = size
-    ground = rng.integers(0, 255, (height // 16, width // 16, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
-        for number in range(int(seconds * 25)):
-            frame = av.VideoFrame.from_ndarray(np.roll(ground, 4 * number, axis=1), format="rgb24")
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
-        time = np.arange(int(seconds * SOUND_RATE)) / SOUND_RATE
-        tone = (0.3 * np.sin(2 * np.pi * (200 + 20 * (seed % 40)) * time)).astype(np.float32)
-        for start in range(0, len(tone), 1024):
-            block = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
-            block.sample_rate, block.pts, block.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
-            container.mux(audio.encode(block))
-        container.mux(audio.encode(None))
-    return path
+def rivals(bench: Bench, rounds: int, naively: float, amon: bool) -> None:
+    """The pipeline beside the naive loop and amon-hen, by turns, over the films among the files."""
+    with Decoder() as decoder:
+        bench.files = [it for it in bench.files if decoder.probe(it.path).kind is MediaKind.VIDEO]
+    films = [Path(it.path) for it in bench.files]
+    wanted = bench.run().wanted()
+    speeds: dict[str, list[float]] = {}
+    bench.whole()  # everything is loaded and warm
+    for _ in range(rounds):
+        spent = bench.whole()
+        found = {"pipeline": (bench.duration, spent, bench.frames())}
+        if naively:
+            found["naive"] = _rivals.naive(films, wanted, bench.encoders, naively)
+        if amon:
+            found["amon-hen"] = _rivals.amon(films, wanted, bench.encoders)
+            found["decoder"] = _rivals.decoded(films, replace(wanted, page_sampler=None, rates=()))
+            found["its decoder"] = _rivals.amon(films, wanted, replace(bench.encoders, **{it: {} for it in KINDS}))
+        for name, (media, seconds, frames) in found.items():
+            speeds.setdefault(name, []).append(media / seconds)
+            print(f"  {name:<12}{media:>8.0f} s of media in {seconds:>7.1f} s, {frames:,} frames encoded")
+    print(f"\n{len(films)} films, {rounds} rounds by turns, medians")
+    for name, found_speeds in speeds.items():
+        ratios = np.array(speeds["pipeline"]) / np.array(found_speeds)
+        print(
+            f"{name:<12}{np.median(found_speeds):>8.1f}× realtime; the pipeline is {np.median(ratios):.1f}× as fast "
+            f"(from {ratios.min():.1f} to {ratios.max():.1f})"
+        )
+    if amon:
+        ratios = np.array(speeds["decoder"]) / np.array(speeds["its decoder"])
+        print(f"our decoder and sampler alone: {np.median(ratios):.1f}× as fast as those of amon-hen")
 
 
-def memory(encoders: Encoders, scratch: Path, count: int) -> None:
-    """Resident memory of this process and its children while many short files are indexed."""
-    folder = scratch / "short"
-    folder.mkdir()
-    for number in range(count):
-        clip(folder / f"{number:04d}.mp4", 2.0, (320, 240), number)
-    process, seen = psutil.Process(), []
+def recipes(bench: Bench, media: Path | None) -> None:
+    """How fast each way to choose frames is, and what it finds where the folder has questions."""
+    asked = [it for it in quality.questions(media) if it.relevant] if media else []
+    print(f"\n| frames | × realtime | frames encoded | {' | '.join(f'R@5 {half}' for half in quality.HALVES)} |")
+    print("|---|---|---|" + "---|" * len(quality.HALVES))
+    usual, files = bench.recipe, bench.files
+    bench.files = files[:2]
+    bench.whole()  # everything is loaded and warm
+    bench.files = files
+    for sampling in RECIPES:
+        bench.recipe = usual.within(float(sampling)) if sampling[0].isdigit() else usual.sampled(sampling)
+        spent = bench.whole()
+        with Library.open(bench.place) as library:
+            cells = _found(library, media, asked) if media and asked else ["–"] * len(quality.HALVES)
+        name = f"--budget {sampling}" if sampling[0].isdigit() else sampling
+        print(f"| {name} | {bench.duration / spent:.1f} | {bench.frames():,} | {' | '.join(cells)} |")
+    bench.recipe = usual
 
-    def watch(event: Event) -> None:
-        if isinstance(event, Committed):
-            family = [process, *process.children(recursive=True)]
-            seen.append(sum(member.memory_info().rss for member in family if member.is_running()) / 1e6)
 
-    bench = Bench(sources.found([folder]), encoders, scratch)
-    run = bench.run(watch)
-    began = perf_counter()
-    pipeline.index(bench.files, run, executor.build())
-    spent = perf_counter() - began
-    run.store.close()
-    steps = np.array_split(np.array(seen), min(6, len(seen)))
-    print(f"\nmemory over {len(seen)} files of 2 s ({len(seen) / spent:.1f} files a second), MB, sixth by sixth:")
-    print("  " + "  ".join(f"{step.mean():.0f}" for step in steps))
-    settled = np.concatenate(steps[1:])
-    print(f"after the first sixth: {settled.min():.0f} to {settled.max():.0f}, ", end="")
-    print(f"last sixth to second sixth {steps[-1].mean() / steps[1].mean():.3f}")
+def _found(library: Library, media: Path, asked: Sequence[quality.Question]) -> list[str]:
+    own = media.absolute()
+    stems = sorted(Path(one.path).stem for one in library.media() if Path(one.path).parent == own)
+    asked = [it for it in asked if set(it.relevant) <= set(stems)]
+    ranks = quality.ranks(quality.Bench(library, media, asked, stems).fused(), asked, stems)
+    half = np.array([it.half for it in asked])
+    return [f"{(ranks[half == name] <= 5).mean():.3f}" for name in quality.HALVES]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, nargs="*", help="files or folders")
     parser.add_argument("--without", nargs="*", default=[], choices=[str(it) for it in Modality])
+    parser.add_argument("--sampling", default="", help="as `reelseek index` has it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--short", type=int, default=0, help="only: memory over so many short files")
+    parser.add_argument("--naive", type=float, nargs="?", const=_rivals.SECONDS, default=0.0, metavar="SECONDS")
+    parser.add_argument("--amon", action="store_true", help="beside amon-hen")
+    parser.add_argument("--recipes", action="store_true", help="every way to choose frames, and R@5 beside it")
+    parser.add_argument("--linear", type=int, nargs="*", default=[], metavar="FILES", help="so many short files")
+    parser.add_argument("--short", type=int, default=0, help="the same as --linear with one number")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of those short files")
     args = parser.parse_args()
     print(machine.describe())
     encoders = parts.encoders(recipe.pack("offline"))
@@ -182,12 +215,19 @@ def main() -> None:
         encoders = replace(encoders, **{modality: {}})
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        if args.short:
-            return memory(encoders, scratch, args.short)
+        bench = Bench([], encoders, scratch, recipe.pack("offline").sampled(args.sampling))
+        if counts := args.linear or [args.short] * bool(args.short):
+            return _growth.grown(sorted(counts), bench.run, scratch, args.seconds)
         if not args.media:
-            args.media = [clip(scratch / f"{n}.mp4", 30.0, (1280, 720), n) for n in range(4)]
-        report(Bench(sources.found(args.media), encoders, scratch), args.rounds)
-        shutil.rmtree(scratch, ignore_errors=True)
+            args.media = [_growth.clip(scratch / f"{n}.mp4", 30.0, (1280, 720), n) for n in range(4)]
+        bench.files = sources.found(args.media)
+        if args.recipes:
+            asked = next((it for it in args.media if (it / "queries.jsonl").is_file()), None)
+            recipes(bench, asked)
+        elif args.naive or args.amon:
+            rivals(bench, args.rounds, args.naive, args.amon)
+        else:
+            report(bench, args.rounds)
 
 
 if __name__ == "__main__":

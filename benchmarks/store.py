@@ -1,4 +1,4 @@
-"""How quick the local store is: commits, opening, gathering tokens, filters, compaction.
+"""How quick the local store is: commits, opening, gathering tokens, filters, questions while it is written, compaction.
 
 python benchmarks/store.py                          # a million segments: 5 GB below --at, some minutes
 python benchmarks/store.py --segments 20000         # a laptop, half a minute
@@ -8,12 +8,13 @@ Searching them is measured by `nearest.py` and `search.py`.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 
 import machine
@@ -52,18 +53,18 @@ print(opened)
 """
 
 
-def unit(generator: np.random.Generator, count: int) -> np.ndarray:
-    rows = generator.standard_normal((count, SPACE.dimension), dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def unit(generator: np.random.Generator, rows: int) -> np.ndarray:
+    made = generator.standard_normal((rows, SPACE.dimension), dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
 def entry(number: int, segments: int, tokens: int, spaces: tuple[Space, ...] = (SPACE,)) -> Entry:
     generator = np.random.default_rng(number)
-    count = segments * tokens
-    starts = np.arange(count) * SECONDS / tokens
+    held = segments * tokens
+    starts = np.arange(held) * SECONDS / tokens
     spans = np.stack([starts, starts + SECONDS / tokens], axis=1)
     cuts = tuple(Segment(TimeSpan(at * SECONDS, (at + 1) * SECONDS)) for at in range(segments))
-    rows = {space.id: Tokens(unit(generator, count), spans, np.ones(count, np.float32)) for space in spaces}
+    rows = {space.id: Tokens(unit(generator, held), spans, np.ones(held, np.float32)) for space in spaces}
     owners = np.repeat(np.arange(segments, dtype=np.int32), 2)
     return Entry(
         Media(
@@ -82,10 +83,10 @@ def entry(number: int, segments: int, tokens: int, spaces: tuple[Space, ...] = (
     )
 
 
-def small_commits(folder: Path, count: int) -> None:
+def small_commits(folder: Path, commits: int) -> None:
     """Media of three segments and two spaces, as an indexing run of short clips commits them."""
     store = local.build(folder / "small")
-    made = [entry(number, 3, 10, (SPACE, OTHER)) for number in range(count)]
+    made = [entry(number, 3, 10, (SPACE, OTHER)) for number in range(commits)]
     probe = folder / "probe"
     write, commit = [], []
     for each in made:  # by turns: the disk of a shared machine is not always the same
@@ -117,12 +118,12 @@ def filled(store: LocalStore, segments: int, each: int, tokens: int) -> None:
     print(f"filling: {segments:,} segments in {segments // each:,} commits: {spent:.0f} s, {segments / spent:,.0f} a s")
 
 
-def opening(folder: Path) -> None:
-    runs = [
-        float(subprocess.run([sys.executable, "-c", OPENED, str(folder)], capture_output=True, check=True).stdout)
-        for _ in range(5)
-    ]
-    print(f"opening, first snapshot included, a new process each: {machine.Times(tuple(runs))}")
+def opening(folder: Path) -> machine.Times:
+    """Opening and the first snapshot, a new process each."""
+    command = [sys.executable, "-c", OPENED, str(folder)]
+    return machine.Times(
+        tuple(float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(5))
+    )
 
 
 def taken_again(store: LocalStore) -> None:
@@ -147,6 +148,55 @@ def asked(store: LocalStore, segments: int) -> Iterator[str]:
         yield f"bytes a segment: {counts['bytes'] / counts['segments']:.0f}; in all {counts['bytes'] / 1e9:.2f} GB"
 
 
+def written(folder: Path, each: int, tokens: int, pace: float) -> None:
+    """Commit `pace` segments a second without an end: the process beside which questions are asked."""
+    store = local.build(folder, create=False)
+    for number in count(1_000_000):
+        begun = time.perf_counter()
+        store.add(entry(number, each, tokens))
+        time.sleep(max(0.0, each / pace - (time.perf_counter() - begun)))
+
+
+def meanwhile(folder: Path, store: LocalStore, chosen: argparse.Namespace) -> Iterator[str]:
+    """Questions while another process commits, and while it stands still, by turns."""
+    store.refresh()
+    generator = np.random.default_rng(8)
+    quiet: list[float] = []
+    busy: list[float] = []
+
+    def ask(times: list[float]) -> None:
+        question = unit(generator, 1)
+        begun = time.perf_counter()
+        with store.snapshot() as snapshot:
+            (found,) = snapshot.nearest(question, SPACE.id, GATHERED)
+            snapshot.tokens(found.segments, SPACE.id)
+        times.append(time.perf_counter() - begun)
+
+    with store.snapshot() as snapshot:
+        before = snapshot.counts()["segments"]
+    given = {"--write": folder, "--each": chosen.each, "--tokens": chosen.tokens, "--pace": chosen.pace}
+    child = subprocess.Popen([sys.executable, __file__, *(str(word) for pair in given.items() for word in pair)])
+    try:
+        for _ in range(20):
+            ask([])
+        begun = time.perf_counter()
+        for _ in range(chosen.rounds):
+            for signed, times in ((signal.SIGCONT, busy), (signal.SIGSTOP, quiet)):
+                child.send_signal(signed)
+                time.sleep(0.2)
+                for _ in range(10):
+                    ask(times)
+        spent = time.perf_counter() - begun
+    finally:
+        child.kill()
+        child.wait()
+    with store.snapshot() as snapshot:
+        more = snapshot.counts()["segments"] - before
+    one, other = machine.Times(tuple(busy)), machine.Times(tuple(quiet))
+    yield f"a question while {more:,} segments came in {spent:.0f} s: {one}"
+    yield f"  while nobody wrote: {other}; medians {one.median / other.median:.2f} ×"
+
+
 def taken(store: LocalStore) -> Iterator[str]:
     begun = time.perf_counter()
     with store.snapshot() as snapshot:
@@ -164,16 +214,25 @@ def main() -> None:
     options.add_argument("--each", type=int, default=100, help="segments a media")
     options.add_argument("--tokens", type=int, default=2, help="tokens a segment")
     options.add_argument("--commits", type=int, default=200)
+    options.add_argument(
+        "--rounds", type=int, default=40, help="of ten questions while it is written, and ten while not"
+    )
+    options.add_argument("--pace", type=float, default=1_000, help="segments a second that are written meanwhile")
+    options.add_argument("--write", type=Path, default=None, help=argparse.SUPPRESS)
     options.add_argument("--at", type=Path, default=None, help="folder for the library; else a temporary one")
     chosen = options.parse_args()
+    if chosen.write:
+        written(chosen.write, chosen.each, chosen.tokens, chosen.pace)
     print(machine.describe())
     with tempfile.TemporaryDirectory(dir=chosen.at) as place:
         folder = Path(place)
         small_commits(folder, chosen.commits)
         store = local.build(folder / "large")
         filled(store, chosen.segments, chosen.each, chosen.tokens)
-        opening(folder / "large")
+        print(f"opening, first snapshot included, a new process each: {opening(folder / 'large')}")
         for line in asked(store, chosen.segments):
+            print(line, flush=True)
+        for line in meanwhile(folder / "large", store, chosen):
             print(line, flush=True)
         for line in taken(store):
             print(line, flush=True)

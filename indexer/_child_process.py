@@ -4,6 +4,7 @@ The child has a session of its own, so that a Ctrl-C meant for its parent does n
 when its parent is gone: its standard input ends then.
 """
 
+import errno
 import json
 import os
 import selectors
@@ -14,10 +15,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import IO, Any
 
 import indexer
-from retriever.errors import DecoderDied, DecodeTimeout, PluginError
+from retriever.errors import DecoderDied, DecodeTimeout, DiskFull, PluginError
 
 START_LIMIT = 120.0
 """Seconds to start: two imports, on a machine that may have much else to do."""
@@ -25,7 +26,7 @@ FILES = 500
 """After so many jobs (a file is two: a probe and its chapters) a child is replaced, for what decoders lose of memory
 here and there."""
 GROWTH = 512 << 20
-"""Or after growing by so many bytes since its first file."""
+"""Or after growing by so many bytes since its first answer; in the midst of a file, since its first one about that."""
 _PATIENCE = 2.0  # seconds that a child which was told to go may take
 _READ = 1 << 16
 
@@ -36,10 +37,9 @@ class Child:
     def __init__(self) -> None:
         self.files = 0  # that it was given
         self._grown_from = 0
-        self._bytes = 0  # resident, as it last told
+        self.bytes = 0  # resident, as it last told
         self._unread = b""
-        self._folder = tempfile.TemporaryDirectory(prefix="reelseek-", ignore_cleanup_errors=True)
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the child lives
+        self._folder, self._log = _room()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "indexer._decoder_child", self._folder.name],
             stdin=subprocess.PIPE,
@@ -67,7 +67,7 @@ class Child:
 
     @property
     def is_spent(self) -> bool:
-        return self.files >= FILES or self._bytes - self._grown_from > GROWTH
+        return self.files >= FILES or self.bytes - self._grown_from > GROWTH
 
     def send(self, page: dict[str, Any]) -> None:
         assert self._process.stdin
@@ -91,8 +91,8 @@ class Child:
             raise DecoderDied(f"{path}: its decoder died ({_how(self._process.returncode)})")
         page: dict[str, Any] = json.loads(line)
         if "bytes" in page:
-            self._bytes = page["bytes"]
-            self._grown_from = self._grown_from or self._bytes
+            self.bytes = page["bytes"]
+            self._grown_from = self._grown_from or self.bytes
         return page
 
     def stop(self) -> None:
@@ -137,6 +137,24 @@ class Child:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _room() -> "tuple[tempfile.TemporaryDirectory[str], IO[bytes]]":
+    """A folder for what comes out of a child, and a file for what it says of itself; both live as long as it does.
+
+    Raises:
+        DiskFull: no room for them.
+    """
+    folder = None
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="reelseek-", ignore_cleanup_errors=True)
+        return folder, tempfile.TemporaryFile()
+    except OSError as error:
+        if folder:
+            folder.cleanup()
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(f"no room in {tempfile.gettempdir()}: make some, or set TMPDIR to another place") from error
 
 
 def _environment() -> dict[str, str]:

@@ -17,17 +17,20 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from indexer import places
 from indexer._chapters import Cut, Cutter, longer_side
 from indexer._exchange import Pile, Wanted
 from indexer.media.synthetic import SUFFIX
+from indexer.places import Place
 from indexer.ports import OpenMedia, Reader
-from retriever.errors import ReelseekError
+from retriever.errors import MediaError, ReelseekError
 from retriever.registry import Registry
-from retriever.types import TimeSpan, jsonable
+from retriever.types import FileStat, TimeSpan, jsonable
 
 if TYPE_CHECKING:
     from indexer.media._cutting import Work, Written
@@ -44,7 +47,7 @@ class Desk:
         self._key: tuple[object, ...] | None = None
         self._media: OpenMedia | None = None
 
-    def media(self, path: Path, reader: str) -> OpenMedia:
+    def media(self, path: Place, reader: str) -> OpenMedia:
         """A scripted media is read by its own reader, everything else by the one that was asked for."""
         name = "synthetic" if path.suffix == SUFFIX else reader
         key = (path, name, _state(path))
@@ -57,12 +60,11 @@ class Desk:
         return self._media
 
 
-def _state(path: Path) -> tuple[int, ...] | None:
+def _state(path: Place) -> FileStat | None:
     try:
-        found = path.stat()
-    except (OSError, ValueError):  # the reader will say what is wrong with it
+        return places.stat_of(path)
+    except MediaError:  # the reader will say what is wrong with it
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def probe(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
@@ -101,7 +103,7 @@ HALVES: set[Path] = set()
 def cut(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
     from indexer.media import _cutting  # FFmpeg's other half, which no other job needs
 
-    path, half, form = Path(page["path"]), Path(page["half"]), _cutting.FORMS[page["suffix"]]
+    path, half, form = places.of(page["path"]), Path(page["half"]), _cutting.FORMS[page["suffix"]]
     span = TimeSpan(page["start"], page["end"])
     HALVES.add(half)
     with _cutting.writing(half, page["out"]) as file:
@@ -118,7 +120,7 @@ def cut(page: Page, media: OpenMedia, folder: Path) -> Iterator[Page]:
 
 def begun(page: Page, desk: Desk, folder: Path) -> Iterator[Page]:
     """A job, its media opened when the first answer is asked for."""
-    yield from JOBS[page["do"]](page, desk.media(Path(page["path"]), page["reader"]), folder)
+    yield from JOBS[page["do"]](page, desk.media(places.of(page["path"]), page["reader"]), folder)
 
 
 JOBS: dict[str, Callable[[Page, OpenMedia, Path], Iterator[Page]]] = {
@@ -146,11 +148,12 @@ def _told(cut: Cut) -> Page:
 def answer_of(job: Iterator[Page], folder: Path) -> Page:
     """The next answer of a job; its end, or its error, is one too."""
     try:
-        return next(job, {"end": True, "bytes": _resident_bytes()})
+        return next(job, {"end": True})
     except ReelseekError as error:
         return {"error": type(error).__name__, "text": str(error)}
     except Exception as error:  # noqa: BLE001 - the edge of a process: the parent must hear of it, whatever it is
-        traceback.print_exc()
+        with suppress(OSError):  # what it is printed to may lie on a full disk
+            traceback.print_exc()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {
                 "error": "DiskFull",
@@ -191,7 +194,9 @@ def serve(commands: BinaryIO, answers: BinaryIO, folder: Path) -> None:
             current, job = page["job"], begun(page, desk, folder)
         elif page["job"] != current:
             continue
-        answer = {"job": current, **answer_of(job, folder)}
+        began = monotonic()
+        told = answer_of(job, folder)
+        answer = {"job": current, **told, "spent": monotonic() - began, "bytes": _resident_bytes()}
 
 
 def main() -> None:

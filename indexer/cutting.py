@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.decoding import Decoder
+from indexer.places import Place
 from retriever.errors import BadSettings, CannotDecode
 from retriever.types import TimeSpan
 
@@ -65,7 +66,7 @@ def suffix_of(out: Path) -> str:
 
 
 def cut(
-    source: Path,
+    source: Place,
     span: TimeSpan,
     out: Path,
     *,
@@ -83,7 +84,7 @@ def cut(
         OSError: `out` is there already and not to be written over (`force`), is `source`, or cannot be written.
     """
     suffix = suffix_of(out)
-    if out.exists() and source.exists() and out.samefile(source):
+    if isinstance(source, Path) and out.exists() and source.exists() and out.samefile(source):
         raise FileExistsError(errno.EEXIST, "it is the media itself: name another file", str(out))
     if out.exists() and not force:
         raise _there(out)
@@ -112,7 +113,7 @@ def cut(
 
 
 def _made(
-    source: Path, span: TimeSpan, half: Path, out: Path, suffix: str, exact: bool, watch: Callable[[float], None]
+    source: Place, span: TimeSpan, half: Path, out: Path, suffix: str, exact: bool, watch: Callable[[float], None]
 ) -> dict[str, Any]:
     order = {
         "start": span.start,

@@ -8,23 +8,26 @@ files in a temporary folder, everything else as lines of JSON.  While a chapter 
             ...
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from indexer import _child_process
 from indexer._child_process import Child
 from indexer._exchange import Wanted, lifted
+from indexer.places import Place
 from indexer.ports import Probe
 from retriever import errors
 from retriever.errors import CannotDecode, MediaError, ReelseekError
 from retriever.types import MediaKind, Pictures, Sound, Times, TimeSpan
 
-__all__ = ["Chapter", "Decoder", "Wanted"]
+__all__ = ["Chapter", "Decoder", "Told", "Wanted"]
 
 LIMIT = 300.0
 """Seconds for one chapter: a minute of 4K film takes two slow cores about three minutes."""
@@ -47,6 +50,42 @@ class Chapter:
     page_spans: list[tuple[float, float]]
     sounds: dict[int, Sound]  # by rate; each over span ± margin as far as the media has sound
     decoded: int  # frames that came out of the decoder for this; those that nobody looks at may be spared
+    began: float = 0.0  # when the child was asked for it, by this process's monotonic clock
+    seconds: float = 0.0  # that the child took
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A chapter whose pictures and samples still lie in files.  All of it is plain, for another process to lift."""
+
+    page: Mapping[str, Any]  # what the child says of it
+    files: Mapping[str, str]  # where arrays of one kind lie, unless there are none
+
+    def lifted(self) -> Chapter:
+        """The chapter; its files are gone from their folder then.
+
+        Raises:
+            OSError: they are gone already.
+        """
+        page, files = self.page, {kind: Path(file) for kind, file in self.files.items()}
+        (frames,) = lifted(files["frames"], [tuple(page["frames"])], np.uint8)
+        sounds = {}
+        for rate, (length, start) in page["sounds"].items():
+            (samples,) = lifted(files[rate], [(length,)], np.float32)
+            sounds[int(rate)] = Sound(samples, int(rate), start)
+        return Chapter(
+            index=page["index"],
+            span=TimeSpan(*page["span"]),
+            last=page["last"],
+            frames=frames,
+            spans=np.array(page["spans"], np.float64).reshape(-1, 2),
+            pages=lifted(files["pages"], [tuple(shape) for shape in page["pages"]], np.uint8),
+            page_spans=[(start, end) for start, end in page["page_spans"]],
+            sounds=sounds,
+            decoded=page["decoded"],
+            began=page["began"],
+            seconds=page["seconds"],
+        )
 
 
 class Decoder:
@@ -79,9 +118,10 @@ class Decoder:
     @property
     def pid(self) -> int | None:
         """The child's process id; None while there is none."""
-        return self._child.pid if self._child else None
+        child = self._child  # another thread may ask
+        return child.pid if child else None
 
-    def probe(self, path: Path, reader: str = "pyav") -> Probe:
+    def probe(self, path: Place, reader: str = "pyav") -> Probe:
         """What the container says of itself, and what one look into it confirmed.
 
         Raises:
@@ -92,7 +132,7 @@ class Decoder:
             page = job.ask(self.limit)["probe"]
         return Probe(**{**page, "kind": MediaKind(page["kind"])})
 
-    def chapters(self, path: Path, wanted: Wanted, first: int = 0) -> Iterator[Chapter]:
+    def chapters(self, path: Place, wanted: Wanted, first: int = 0) -> Iterator[Chapter]:
         """The media's chapters in order, from number `first` on: none if it has fewer.  A chapter is the same whether
         it was begun with or come to.
 
@@ -103,14 +143,27 @@ class Decoder:
             DecodeTimeout: no answer within the limit; a chapter that is passed over on the way to `first` counts too.
             DiskFull: no room for a chapter in the temporary folder.
         """
-        order = {"do": "chapters", "reader": wanted.reader, "wanted": wanted.plain(), "first": first}
-        limit = self.limit * (1 + first)
-        with self._job(path, order) as job:
-            while page := job.ask(limit, ahead=True).get("chapter"):
-                yield _chapter(page, job, first)
-                first, limit = first + 1, self.limit
+        for told in self.told(path, wanted, first):
+            yield told.lifted()
 
-    def pictures(self, path: Path, times: Sequence[float], side: int, reader: str = "pyav") -> list[Pictures]:
+    def told(self, path: Place, wanted: Wanted, first: int = 0) -> Generator["Told", None, None]:
+        """As `chapters`, for somebody who lifts them elsewhere: before the next one is asked for, as files go with
+        their child."""
+        order, more = {"do": "chapters", "reader": wanted.reader, "wanted": wanted.plain()}, True
+        while more:
+            limit = self.limit * (1 + first)
+            with self._job(path, {**order, "first": first}) as job:
+                more = False
+                while not more and (page := (answer := job.ask(limit, ahead=True)).get("chapter")):
+                    told = {**page, "index": first, "began": job.began, "seconds": float(answer["spent"])}
+                    files = {kind: str(job.file(first, kind)) for kind in ("frames", "pages", *page["sounds"])}
+                    yield Told(told, files)
+                    first, limit = first + 1, self.limit
+                    more = job.outgrew and not page["last"]
+            if more:  # memory goes with a child, and another one goes on where this one was
+                self.close()
+
+    def pictures(self, path: Place, times: Sequence[float], side: int, reader: str = "pyav") -> list[Pictures]:
         """The pictures `(H, W, 3)` on show at `times`, which rise; their longer side is at most `side` pixels.
 
         Raises:
@@ -123,7 +176,7 @@ class Decoder:
                 found += lifted(job.file(len(found), "pages"), shapes, np.uint8)
         return found
 
-    def cut(self, path: Path, order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def cut(self, path: Place, order: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What a child answers that cuts a file, as `indexer.cutting` asks it to: how far it is, and what it wrote.
 
         Raises:
@@ -134,7 +187,7 @@ class Decoder:
             while "end" not in (page := job.ask(self.limit)):
                 yield page
 
-    def _job(self, path: Path, order: Mapping[str, Any]) -> "_Job":
+    def _job(self, path: Place, order: Mapping[str, Any]) -> "_Job":
         if self._child and (self._child.is_spent or not self._child.is_alive):
             self.close()
         self._child = self._child or Child()
@@ -144,12 +197,14 @@ class Decoder:
 class _Job:
     """One order to a child, and its answers."""
 
-    def __init__(self, child: Child, number: int, path: Path, order: Mapping[str, Any]) -> None:
+    def __init__(self, child: Child, number: int, path: Place, order: Mapping[str, Any]) -> None:
         self._child = child
         self._number = number
         self._path = path
         self._order: dict[str, Any] = {**order, "path": str(path.absolute())}
         self._pending = False
+        self._base = 0  # bytes
+        self._sent = self.began = 0.0  # by the monotonic clock: the order under way, and the last one answered
 
     def __enter__(self) -> Self:
         self._child.files += 1
@@ -168,12 +223,18 @@ class _Job:
         if not self._pending:
             self._send()
         answer = self._child.receive(limit, str(self._path))
-        self._pending = False
+        self._pending, self.began = False, self._sent
         if "error" in answer:
             raise self._error(answer)
-        if ahead and "end" not in answer:
+        self._base = self._base or self._child.bytes
+        if ahead and "end" not in answer and not self.outgrew:
             self._send()
         return answer
+
+    @property
+    def outgrew(self) -> bool:
+        """Whether the child holds far more by now than when it gave its first answer to this order."""
+        return self._child.bytes - self._base > _child_process.GROWTH
 
     def _error(self, answer: Mapping[str, str]) -> ReelseekError:
         """What the child raised, with the file's name wherever the file is to blame."""
@@ -182,25 +243,6 @@ class _Job:
         return kind(text if named else f"{self._path}: {text}")
 
     def _send(self) -> None:
+        self._pending, self._sent = True, monotonic()  # before the child can have begun
         self._child.send({"job": self._number, **self._order})
         self._order = {"do": "next"}
-        self._pending = True
-
-
-def _chapter(page: Mapping[str, Any], job: _Job, index: int) -> Chapter:
-    (frames,) = lifted(job.file(index, "frames"), [tuple(page["frames"])], np.uint8)
-    sounds = {}
-    for rate, (length, start) in page["sounds"].items():
-        (samples,) = lifted(job.file(index, rate), [(length,)], np.float32)
-        sounds[int(rate)] = Sound(samples, int(rate), start)
-    return Chapter(
-        index=index,
-        span=TimeSpan(*page["span"]),
-        last=page["last"],
-        frames=frames,
-        spans=np.array(page["spans"], np.float64).reshape(-1, 2),
-        pages=lifted(job.file(index, "pages"), [tuple(shape) for shape in page["pages"]], np.uint8),
-        page_spans=[(start, end) for start, end in page["page_spans"]],
-        sounds=sounds,
-        decoded=page["decoded"],
-    )

@@ -1,8 +1,11 @@
 """A decoded chapter becomes tokens and lines, by every encoder that there is."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import groupby
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from indexer.decoding import Chapter
 from indexer.quiet import quiet_cut
+from indexer.tracing import Trace
 from retriever.ports import ClipEncoder, FrameEncoder, SentenceEncoder, SoundEncoder, SpeechRecognizer, TextRecognizer
 from retriever.types import Line, Modality, Sound, Space, Stretch, TimeSpan, Tokens
 
@@ -65,30 +69,93 @@ class Encoded:
     seconds: dict[str, float] = field(default_factory=dict)  # encode, recognize
 
 
-def encode(chapters: Sequence[Chapter], encoders: Encoders) -> list[Encoded]:
+class Abandoned(Exception):
+    """Nobody waits for what was to be encoded any more."""
+
+
+def encode(
+    chapters: Sequence[Chapter],
+    encoders: Encoders,
+    trace: Trace | None = None,
+    beside: Executor | None = None,
+    stop: Event | None = None,
+) -> list[Encoded]:
     """Chapters, of one file or of several, each as tokens by space and lines.
 
     Frames of equal size share a batch across files; a row does not depend on what stands beside it in the batch, so
-    this gives what one chapter after the other would.
+    this gives what one chapter after the other would.  Words are recognized at the same time in a thread of `beside`,
+    which has one; without it, afterwards.
+
+    Raises:
+        Abandoned: `stop` was set meanwhile.
+        RuntimeError, ValueError: an encoder's, over an input that it cannot take.
     """
+    watched = _Watched(trace or Trace(), stop or Event())
+    read: Future[list[Encoded]] | None = None
+    if beside and (encoders.speech or encoders.text):
+        read = beside.submit(_words, chapters, encoders, watched)
+    try:
+        results = _vectors(chapters, encoders, watched)
+    finally:
+        if read:  # nobody else may ask the recognizers meanwhile
+            wait([read])
+    for result, words in zip(results, read.result() if read else _words(chapters, encoders, watched), strict=True):
+        result.tokens |= words.tokens
+        result.lines += words.lines
+        result.seconds |= words.seconds
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What an encoder does is seen in the trace, and does not begin once nobody waits for it."""
+
+    trace: Trace
+    stop: Event
+
+    def span(self, track: str, name: str, **said: object) -> AbstractContextManager[None]:
+        if self.stop.is_set():
+            raise Abandoned
+        return self.trace.span(track, name, **said)
+
+
+def _vectors(chapters: Sequence[Chapter], encoders: Encoders, watched: "_Watched") -> list[Encoded]:
+    """Frames, clips and sounds, as tokens."""
     results = [Encoded() for _ in chapters]
     began = perf_counter()
-    for vision in encoders.vision.values():
-        for result, tokens in zip(results, _frames_together(vision, chapters), strict=True):
+    for name, vision in encoders.vision.items():
+        with watched.span(f"encode {name}", "frames", chapters=len(chapters), frames=_frames(chapters)):
+            found = _frames_together(vision, chapters)
+        for result, tokens in zip(results, found, strict=True):
             result.tokens[vision.space.id] = tokens
     stretches = [Stretch(chapter.frames, chapter.spans) for chapter in chapters]
-    for clips in encoders.clips.values():
-        for result, tokens in zip(results, clips.encode_clips(stretches), strict=True):
+    for name, clips in encoders.clips.items():
+        with watched.span(f"encode {name}", "clips", chapters=len(chapters), frames=_frames(chapters)):
+            found = clips.encode_clips(stretches)
+        for result, tokens in zip(results, found, strict=True):
             result.tokens[clips.space.id] = tokens
     per_chapter = (perf_counter() - began) / max(len(chapters), 1)
     for chapter, result in zip(chapters, results, strict=True):
         began = perf_counter()
-        for sound in encoders.sound.values():
-            result.tokens[sound.space.id] = _sound_tokens(sound, chapter)
-        heard = perf_counter()
-        _recognize(chapter, encoders, result)
-        result.seconds = {"encode": per_chapter + heard - began, "recognize": perf_counter() - heard}
+        for name, sound in encoders.sound.items():
+            with watched.span(f"encode {name}", "sound", chapter=chapter.index):
+                result.tokens[sound.space.id] = _sound_tokens(sound, chapter)
+        result.seconds = {"encode": per_chapter + perf_counter() - began}
     return results
+
+
+def _words(chapters: Sequence[Chapter], encoders: Encoders, watched: "_Watched") -> list[Encoded]:
+    """What is said and written, as lines and their tokens."""
+    results = [Encoded() for _ in chapters]
+    for chapter, result in zip(chapters, results, strict=True):
+        began = perf_counter()
+        _recognize(chapter, encoders, result, watched)
+        result.seconds = {"recognize": perf_counter() - began}
+    return results
+
+
+def _frames(chapters: Sequence[Chapter]) -> int:
+    return sum(len(chapter.frames) for chapter in chapters)
 
 
 def _frames_together(encoder: FrameEncoder, chapters: Sequence[Chapter]) -> list[Tokens]:
@@ -129,13 +196,15 @@ def _owned(chapter: Chapter) -> TimeSpan:
     return TimeSpan(chapter.span.start, 1e12) if chapter.last else chapter.span
 
 
-def _recognize(chapter: Chapter, encoders: Encoders, result: Encoded) -> None:
+def _recognize(chapter: Chapter, encoders: Encoders, result: Encoded, watched: "_Watched") -> None:
     for name, listener in encoders.speech.items():
         spoken = chapter.sounds.get(listener.rate)
-        lines = listener.recognize(_between_words(spoken, chapter)) if spoken is not None else []
+        with watched.span(f"recognize {name}", "speech", chapter=chapter.index):
+            lines = listener.recognize(_between_words(spoken, chapter)) if spoken is not None else []
         _add_lines(name, listener, Modality.SPEECH, lines, encoders, result)
     for name, reader in encoders.text.items():
-        lines = reader.recognize(chapter.pages, chapter.page_spans) if chapter.pages else []
+        with watched.span(f"recognize {name}", "pages", chapter=chapter.index, pages=len(chapter.pages)):
+            lines = reader.recognize(chapter.pages, chapter.page_spans) if chapter.pages else []
         _add_lines(name, reader, Modality.TEXT, lines, encoders, result)
 
 

@@ -62,6 +62,50 @@ Watch = Callable[[Event], None]
 
 
 @dataclass(slots=True)
+class Depth:
+    """How many of something there were: what waited in a queue, bytes in memory."""
+
+    largest: float = 0.0
+    area: float = 0.0  # times seconds
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Over all the time that somebody looked."""
+        return self.area / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class Crew:
+    """Those who do one kind of work."""
+
+    seconds: float = 0.0  # that they could have worked, all of them together
+    waited: dict[str, float] = field(default_factory=dict)  # for want of what → seconds
+
+    @property
+    def idle(self) -> float:
+        """The share of the time in which they had nothing to do, 0 to 1."""
+        return min(1.0, sum(self.waited.values()) / self.seconds) if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class Load:
+    """How well a run kept its crews at work."""
+
+    crews: dict[str, Crew] = field(default_factory=dict)
+    depths: dict[str, Depth] = field(default_factory=dict)
+
+    def crew(self, name: str) -> Crew:
+        return self.crews.setdefault(name, Crew())
+
+    @property
+    def slowest(self) -> str:
+        """The crew that had least to wait, for which the others did; empty: nobody looked."""
+        timed = {name: crew for name, crew in self.crews.items() if crew.seconds}
+        return min(timed, key=lambda name: timed[name].idle, default="")
+
+
+@dataclass(slots=True)
 class Summary:
     """How a run ended."""
 
@@ -77,6 +121,7 @@ class Summary:
     wall_seconds: float = 0.0
     frames: int = 0
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    load: Load = field(default_factory=Load)
 
     @property
     def failed_all(self) -> bool:

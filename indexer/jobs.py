@@ -133,9 +133,10 @@ class Post:
     def finish(self, summary: Summary) -> None:
         """The work is over, at its end or because somebody wished so."""
         record, summary.stopped = replace(self.record, ended=time()), self._wish
+        if self._wish is not Wish.PAUSE:
+            clear(self.store, record.id, self.owner, everything=self._wish is Wish.CANCEL)
         match self._wish:
             case Wish.CANCEL:
-                clear(self.store, record.id, self.owner)
                 record = replace(record, state=RunState.CANCELLED)
             case Wish.PAUSE:
                 record = replace(record, state=RunState.PAUSED)
@@ -187,16 +188,29 @@ def at_work(store: Store, record: RunRecord, owner: str, summary: Summary) -> It
             store.catalog.release(record.lease, owner)
 
 
-def clear(store: Store, run: str, owner: str) -> None:
-    """Away with what a run has begun and nobody else is at: checkpoints and leases.  What was committed stays."""
+def clear(store: Store, run: str, owner: str, everything: bool = True) -> None:
+    """Away with what a run has begun and nobody else is at: checkpoints and leases; if not `everything`, then but for
+    files that are tried again.  What was committed stays.
+
+    So goes what is left of runs that are over: of a file that is gone by now, or that came back with the power.
+    """
+    staged = store.catalog.staged()
+    kept = _waiting(store) if staged and not everything else set()
     held = store.catalog.leased()  # also by this process, in another run
-    for name in store.catalog.staged():
-        if name in held:
+    over = {record.id for record in store.catalog.runs() if record.state in (RunState.DONE, RunState.CANCELLED)}
+    for name in staged:
+        if name in held or name.partition("-")[0] in kept:
             continue
         begun_by = Staging(store.catalog.staging(name)).begun_by()
-        if begun_by in (run, None) and store.catalog.lease(name, owner, LEASE_SECONDS):
+        if begun_by in {run, None, *over} and store.catalog.lease(name, owner, LEASE_SECONDS):
             store.catalog.unstage(name)
             store.catalog.release(name, owner)
+
+
+def _waiting(store: Store) -> set[str]:
+    """The keys of files in quarantine that are tried again, and go on then where they stopped."""
+    again = [entry.path for entry in store.catalog.quarantined() if entry.again is not None]
+    return {stat.key for path in again if (stat := store.catalog.stat(path))}
 
 
 # ------------------------------------------------------------------------------------------------------------- steering

@@ -2,8 +2,8 @@
 
     {"path": "clips/a.mp4", "title": "A", "tags": ["sea", "2026"], "recorded": "2026-01-31T12:00:00+01:00"}
 
-The keys are the same in each: `path` (absolute, or from where the list lies), `title`, `tags`, `recorded` and
-`collection`.  In CSV they are the first line, and tags stand in one field with `;` between them.  Parquet needs the
+The keys are the same in each: `path` (absolute, from where the list lies, or an address), `title`, `tags`, `recorded`
+and `collection`.  In CSV they are the first line, and tags stand in one field with `;` between them.  Parquet needs the
 extra `parquet`.  A list is read to its end before anything is done with it, so a wrong line leaves all as it was.
 """
 
@@ -16,23 +16,27 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from retriever.errors import ManifestError, MissingExtra
+from indexer import parquet, places
+from indexer.places import Place
+from retriever.errors import CannotOpen, ManifestError
 from retriever.types import Metadata
 
 KEYS = frozenset({"path", "title", "tags", "recorded", "collection"})
 SUFFIXES = frozenset({".jsonl", ".csv", ".parquet"})
-Row = tuple[Path, Metadata]
+Row = tuple[Place, Metadata]
 
 _HALF = re.compile("[\ud800-\udfff]")  # of a character beyond 65,535: JSON may escape it, no database takes it
 
 
-def read(manifest: Path) -> Iterator[Row]:
-    """The absolute path of each file that is listed, and what is said of it, in order.
+def read(manifest: Place) -> Iterator[Row]:
+    """The absolute path, or the address, of each file that is listed, and what is said of it, in order.
 
     Raises:
-        ManifestError: a line is wrong; the message has its number.
+        ManifestError: a line is wrong, the message has its number; or the list is no file of this machine.
         MissingExtra: a `.parquet` is named, and nothing here reads one.
     """
+    if not isinstance(manifest, Path):
+        raise ManifestError(f"{manifest} is on a server, and a list is read from a file: fetch it, and name the file")
     lines = {".jsonl": _json_lines, ".csv": _table, ".parquet": _parquet}[manifest.suffix.lower()]
     for where, entry in lines(manifest):
         yield _row(manifest, where, entry)
@@ -84,24 +88,8 @@ def _header(where: str, names: list[str]) -> list[str]:
 
 
 def _parquet(manifest: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise MissingExtra(f"{manifest} needs pyarrow: pip install 'reelseek[parquet]'") from error
-    try:
-        with ParquetFile(manifest) as file:
-            _header(f"{manifest}", list(file.schema_arrow.names))
-            number = 0
-            for batch in file.iter_batches():
-                for entry in batch.to_pylist():
-                    number += 1
-                    yield f"{manifest}, row {number}", {k: _plain(k, v) for k, v in entry.items() if v is not None}
-    except (ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the file system, and not of what the file holds
-            raise
-        told = str(error).partition("\n")[0]
-        raise ManifestError(f"{manifest} is no Parquet file that can be read: {told}") from error
+    for number, entry in parquet.rows(manifest, lambda names: _header(f"{manifest}", names)):
+        yield f"{manifest}, row {number}", {name: _plain(name, value) for name, value in entry.items()}
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -162,4 +150,7 @@ def _row(manifest: Path, where: str, entry: Any) -> Row:
         recorded_source="manifest" if recorded else "",
         collection=entry.get("collection", ""),
     )
-    return manifest.parent.joinpath(entry["path"]).absolute(), said
+    try:
+        return places.of(entry["path"], manifest.parent), said
+    except CannotOpen as error:
+        raise ManifestError(f"{where}: {error}") from error

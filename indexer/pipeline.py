@@ -5,10 +5,10 @@ sources ── plan ──▶ jobs ── executor ──▶ decode · encode ·
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 
 from indexer.events import Planned, Summary, Warned
+from indexer.places import Place
 from indexer.plan import job_id, plan, prune, settle
 from indexer.ports import Executor
 from indexer.run import Run
@@ -17,7 +17,7 @@ from retriever.errors import SpaceMismatch, WrongRecipe
 from retriever.types import Modality, Reembedding
 
 
-def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: Sequence[Path] = ()) -> Summary:
+def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: Sequence[Place] = ()) -> Summary:
     """Bring a library to where its sources are.
 
     What is unchanged is skipped, what was renamed is renamed, one bad file stops nothing.  Media whose files are
@@ -33,7 +33,8 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
     _fits(run)
     able = frozenset(space.modality for space in run.encoders.spaces.values())
     _sweep(run)
-    made = plan(sources, run.recipe, run.store, able, run.policy, lambda: bool(run.wish()))
+    with run.trace.span("store", "look at the files", files=len(sources)):
+        made = plan(sources, run.recipe, run.store, able, run.policy, lambda: bool(run.wish()))
     summary = run.summary
     if run.wish():
         return summary

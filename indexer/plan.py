@@ -1,23 +1,22 @@
 """What is to be done: which files are new, changed, renamed, unchanged or gone.
 
-A media is known by its content: its key is the beginning of the SHA-256 of the file.  What the file system says of a
-file (size, time, inode) spares reading it again.
+A media is known by its content: its key is the beginning of the SHA-256 of the file (`indexer/places.py` has what that
+is for an object on a server).  What the file system says of a file (size, time, inode) spares reading it again.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from time import time
 
+from indexer import places
+from indexer.places import Place, key_of, stat_of
 from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.sources import Source, merged
-from retriever.errors import CannotOpen, MediaError
+from retriever.errors import CannotOpen, MediaError, Unreachable
 from retriever.ports import Store
 from retriever.types import FileStat, Media, Metadata, Modality, Quarantined
 
-KEY_LETTERS = 16  # 64 bits: two of ten million files share a key once in 370,000 libraries
 NO_PICTURE = "no picture in this file"
 NO_SOUND = "no sound in this file"
 
@@ -26,7 +25,7 @@ NO_SOUND = "no sound in this file"
 class Job:
     """One content to index."""
 
-    path: Path
+    path: Place
     stat: FileStat
     metadata: Metadata
     paths: tuple[str, ...]  # all paths of this content
@@ -59,42 +58,15 @@ class Plan:
     freed: dict[str, FileStat] = field(default_factory=dict)  # out of quarantine: what they are is there by now
 
 
-def stat_of(path: Path) -> FileStat:
-    """What the file system says now; the key is left empty.
-
-    Raises:
-        CannotOpen: the file is not there, or may not be looked at.
-    """
-    try:
-        seen = path.stat()
-    except OSError as error:
-        raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from error
-    return FileStat(seen.st_size, seen.st_mtime_ns, seen.st_ino, "")
-
-
-def key_of(path: Path) -> str:
-    """
-    Raises:
-        CannotOpen: the file is empty, or cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise CannotOpen(f"{path} is empty")
-            file.seek(0)
-            return hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LETTERS]
-    except OSError as error:
-        raise CannotOpen(f"{path} cannot be read: {error.strerror}") from error
-
-
-def known_stat(path: Path, store: Store) -> FileStat:
-    """The file's stat with its key, read from the content only where the file system says something new."""
-    now = stat_of(path)
-    before = store.catalog.stat(str(path))
-    if before and (before.size, before.mtime_ns, before.inode) == (now.size, now.mtime_ns, now.inode):
+def known_stat(place: Place, store: Store, now: FileStat | None = None) -> FileStat:
+    """What lies there with its key, read from the content only where the file system, or the server, says something
+    new.  `now` is what it says, where that is known already."""
+    now = now or stat_of(place)
+    before = store.catalog.stat(str(place))
+    if before and places.same(before, now):
         return before
-    stat = FileStat(now.size, now.mtime_ns, now.inode, key_of(path))
-    store.catalog.remember(str(path), stat)
+    stat = replace(now, key=key_of(place))
+    store.catalog.remember(str(place), stat)
     return stat
 
 
@@ -119,17 +91,17 @@ def plan(
     shut = {entry.path: entry for entry in store.catalog.quarantined()}
     tries: dict[str, int] = {}  # path in quarantine that is tried again → tries that failed
     made = Plan()
-    seen: dict[str, list[Path]] = {}  # key → paths among the sources
+    seen: dict[str, list[Place]] = {}  # key → paths among the sources
     said: dict[str, Metadata | None] = {}
-    stats: dict[Path, FileStat] = {}
+    stats: dict[str, FileStat] = {}
     for source in sources:
         if stopped():  # files are read for their keys, which may take hours
             break
         path = str(source.path)
         try:
-            if policy.most_bytes:  # before all of it is read for its key
-                policy.size(source.path, stat_of(source.path).size)
-            stat = known_stat(source.path, store)
+            now = source.seen or stat_of(source.path)
+            policy.size(source.path, now.size)  # before all of it is read for its key
+            stat = known_stat(source.path, store, now)
         except MediaError as error:
             made.refused[path] = error
             continue
@@ -141,24 +113,24 @@ def plan(
             else:
                 made.shut[path] = entry.reason
                 continue
-        stats[source.path] = stat
+        stats[path] = stat
         seen.setdefault(stat.key, []).append(source.path)
         said[stat.key] = merged(said.get(stat.key), source.metadata)
-    there = {str(path): stat.key for path, stat in stats.items()}  # what lies where, as far as this run looked
-    for key, paths in seen.items():
-        media, now = library.get(key), [str(path) for path in paths]
+    there = {path: stat.key for path, stat in stats.items()}  # what lies where, as far as this run looked
+    for key, found in seen.items():
+        media, named = library.get(key), [str(place) for place in found]
         before = media.paths if media else ()
-        still = [path for path in before if there.get(path, key) == key and Path(path).exists()]
-        together = tuple(dict.fromkeys((*still, *now)))
+        still = [path for path in before if there.get(path, key) == key and not places.is_gone(places.of(path))]
+        together = tuple(dict.fromkeys((*still, *named)))
         metadata = merged(media.metadata if media else None, said[key]) or Metadata()
         if media is None or not (key in kept or untouched(media, recipe, able)):
-            made.jobs.append(Job(paths[0], stats[paths[0]], metadata, together, tries.get(str(paths[0]))))
+            made.jobs.append(Job(found[0], stats[named[0]], metadata, together, tries.get(named[0])))
             continue
         made.unchanged += 1
-        made.freed |= {path: stats[Path(path)] for path in now if path in tries}
+        made.freed |= {path: stats[path] for path in named if path in tries}
         if together != before:
             made.paths[key] = together
-            made.renamed += [path for path in now if path not in before]
+            made.renamed += [path for path in named if path not in before]
         if metadata != media.metadata:
             made.metadata[key] = metadata
     return made
@@ -179,32 +151,34 @@ def settle(made: Plan, store: Store) -> None:
         store.set_metadata(key, metadata)
 
 
-def prune(roots: Sequence[Path], store: Store) -> list[str]:
+def prune(roots: Sequence[Place], store: Store) -> list[str]:
     """Take out media below `roots` whose files are gone; returns the keys of those that went."""
     with store.snapshot() as snapshot:
         library = list(snapshot.media())
+    shut = [entry.path for entry in store.catalog.quarantined()]
+    paths = {*shut, *(path for media in library for path in media.paths)}
+    gone = {path for root in roots for path in places.gone(paths, root)}
     went: list[str] = []
     for media in library:
-        gone = [path for path in media.paths if _gone(path, roots)]
-        if gone and (left := [path for path in media.paths if path not in gone]):
+        if gone.isdisjoint(media.paths):
+            continue
+        if left := [path for path in media.paths if path not in gone]:
             store.set_paths({media.key: left})
-        elif gone:
+        else:
             store.delete([media.key])
             went.append(media.key)
-        store.catalog.forget(gone)
-    store.catalog.forget([entry.path for entry in store.catalog.quarantined() if _gone(entry.path, roots)])
+        store.catalog.forget([path for path in media.paths if path in gone])
+    store.catalog.forget([path for path in shut if path in gone])
     return went
-
-
-def _gone(path: str, roots: Sequence[Path]) -> bool:
-    return any(Path(path).is_relative_to(root) for root in roots) and not Path(path).exists()
 
 
 def shut_away(path: str, error: MediaError, before: int, policy: Policy, store: Store) -> str:
     """Put a file in quarantine, as it is now, after `before` other tries; returns the reason that is kept."""
     now = time()
     try:
-        stat = stat_of(Path(path))
+        stat = stat_of(places.of(path))
+    except Unreachable:  # it is as it was, as far as anybody knows
+        stat = store.catalog.stat(path) or FileStat(0, 0, 0, "")
     except CannotOpen:
         stat = FileStat(0, 0, 0, "")
     reason, tries, again = policy.verdict(error, before, now)

@@ -4,7 +4,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.errors import CannotEncode, DecoderDied, DecodeTimeout, DiskFull, FileChanged, MediaError, OverLimit
+from indexer.places import Place
+from retriever.errors import (
+    CannotEncode,
+    DecoderDied,
+    DecodeTimeout,
+    DiskFull,
+    FileChanged,
+    MediaError,
+    OverLimit,
+    Unreachable,
+)
 from retriever.types import Quarantined
 
 FIRST_WAIT = 60.0
@@ -15,9 +25,9 @@ LONGEST_WAIT = 86_400.0
 GIGA = 1_000_000_000
 
 
-PASSING = (DecoderDied, DecodeTimeout, CannotEncode, FileChanged)
-"""What may go better another time: with more memory, or when nobody writes to the file any more.  All else is the fault
-of the file itself, and it is tried again when it changed."""
+PASSING = (DecoderDied, DecodeTimeout, CannotEncode, FileChanged, Unreachable)
+"""What may go better another time: with more memory, when nobody writes to the file any more, or when its server is
+back.  All else is the fault of the file itself, and it is tried again when it changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class Policy:
         if self.tries < 1 or min(self.most_seconds, self.most_bytes, self.least_free) < 0:
             raise ValueError(f"{self} wants at least one try, and no limit below 0")
 
-    def size(self, path: Path, size: int) -> None:
+    def size(self, path: Place, size: int) -> None:
         """
         Raises:
             OverLimit: the file has more bytes than are taken.
@@ -41,7 +51,7 @@ class Policy:
         if 0 < self.most_bytes < size:
             raise OverLimit(f"{path} has {size:,} bytes; --most-bytes takes {self.most_bytes:,}")
 
-    def length(self, path: Path, seconds: float) -> None:
+    def length(self, path: Place, seconds: float) -> None:
         """
         Raises:
             OverLimit: the media is longer than is taken.
@@ -61,8 +71,10 @@ class Policy:
             )
 
     def may_try(self, shut: Quarantined, now: float) -> bool:
-        """Whether a file in quarantine, which is as it was, gets another try."""
-        return shut.again is not None and shut.again <= now and shut.tries < self.tries
+        """Whether a file in quarantine, which is as it was, gets another try.  What was set aside in time to come tells
+        of a clock that was set back since, and is not waited for."""
+        due = shut.again is not None and (shut.again <= now or shut.since > now)
+        return due and shut.tries < self.tries
 
     def verdict(self, error: MediaError, before: int, now: float) -> tuple[str, int, float | None]:
         """What becomes of a file that failed after `before` other tries: the reason with what comes of it, tries so

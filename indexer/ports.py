@@ -7,12 +7,12 @@ crashes a decoder takes a child with it and not the run.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.places import Place
 from retriever.types import Floats, MediaKind, TimeSpan, Tokens
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Reader(Protocol):
     reads: frozenset[MediaKind]
     random_access: bool  # whether `frames_at` is cheaper than walking through
 
-    def open(self, path: Path) -> AbstractContextManager[OpenMedia]:
+    def open(self, path: Place) -> AbstractContextManager[OpenMedia]:
         """
         Raises:
             CannotOpen: no such file, empty, or nothing in it that this reader reads.

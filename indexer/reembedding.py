@@ -8,9 +8,9 @@ changes when somebody says so, and not before.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic
 
+from indexer import places
 from indexer import recipe as recipes
 from indexer.decoding import Wanted
 from indexer.encoding import Encoders
@@ -22,7 +22,7 @@ from indexer.representatives import segment_vectors
 from indexer.run import Run, altered, missing
 from indexer.saliency import RATE
 from retriever.crashpoints import reached
-from retriever.errors import FileChanged, MediaError, WrongRecipe
+from retriever.errors import MediaError, WrongRecipe
 from retriever.ports import Snapshot, Store
 from retriever.types import Entry, Filter, Media, Modality, Searched, Segment, Side, TimeSpan, Tokens
 
@@ -53,8 +53,8 @@ class Again(Run):
     def commit(self, job: Job) -> None:
         """Add to a media what was encoded of it, in one step; one that was deleted meanwhile stays so."""
         began = monotonic()
-        if reason := altered(job):
-            return self.give_up(job, FileChanged(reason))
+        if error := altered(job):
+            return self.give_up(job, error)
         staging = self.staging(job)
         probe = staging.probe()
         tokens, _ = staging.joined(self.encoders.spaces)
@@ -261,12 +261,12 @@ def _file(media: Media, store: Store) -> Job | str:
     reasons = []
     for path in media.paths:
         try:
-            stat = known_stat(Path(path), store)
+            stat = known_stat(places.of(path), store)
         except MediaError as error:
             reasons.append(str(error))
             continue
         if stat.key == media.key:
-            return Job(Path(path), stat, media.metadata, media.paths)
+            return Job(places.of(path), stat, media.metadata, media.paths)
         reasons.append(f"{path} has another content than when it was indexed: index it again")
     return "; ".join(reasons)
 

@@ -3,22 +3,23 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 
 from indexer import sampling
 from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
-from indexer.events import Advanced, Committed, SetAside, Summary, Watch
+from indexer.events import Advanced, Committed, SetAside, Summary, Warned, Watch
 from indexer.jobs import LEASE_SECONDS, Post
-from indexer.plan import NO_PICTURE, NO_SOUND, Job, free, shut_away, stat_of, untouched
+from indexer.places import Place, stat_of
+from indexer.plan import NO_PICTURE, NO_SOUND, Job, free, shut_away, untouched
 from indexer.policy import Policy
 from indexer.ports import Probe, Segmenter
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
 from indexer.staging import Staging
+from indexer.tracing import Trace
 from retriever.crashpoints import reached
-from retriever.errors import CannotOpen, DiskFull, FileChanged, MediaError
+from retriever.errors import CannotOpen, DiskFull, FileChanged, MediaError, Unreachable
 from retriever.ports import Store
 from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
 
@@ -54,8 +55,12 @@ class Run:
     limit_s: float = LIMIT  # seconds that a decoder may take over one chapter
     summary: Summary = field(default_factory=Summary)
     policy: Policy = field(default_factory=Policy)
-    left: list[Path] = field(default_factory=list)  # files that others were at
+    left: list[Place] = field(default_factory=list)  # files that others were at
     post: Post | None = None  # where it is known as a job that may be paused or cancelled; None: nobody can
+    trace: Trace = field(default_factory=Trace)
+
+    def __post_init__(self) -> None:
+        self.summary.load = self.trace.load
 
     @property
     def id(self) -> str:
@@ -89,10 +94,30 @@ class Run:
             return None
         return self.store.catalog.leased().get(name, "another")
 
+    def lost(self, job: Job) -> bool:
+        """Whether somebody else has taken a job over that was begun here: the clock was set, or the machine slept, for
+        longer than a lease lasts.  It is left to them."""
+        name = job.id(self.recipe)
+        holder = self.store.catalog.leased().get(name)
+        if holder is None and (holder := self.take(job)) is None:  # the lease had run out
+            if self.staging(job).begun_by() == self.id:
+                return False
+            self.leave(name)  # who took it is through with it
+            holder = "another"
+        if holder == self.owner:
+            return False
+        if job.path not in self.left:
+            self.left.append(job.path)
+            self.watch(Warned(f"{job.path} was taken over by {holder}; left to it"))
+        return True
+
     def keep(self, job: Job, chapter: Chapter, encoded: Encoded, decode_seconds: float) -> None:
-        """Checkpoint a chapter; with the last one the media is committed."""
+        """Checkpoint a chapter; with the last one the media is committed.  Of a job that is lost nothing is kept."""
+        if self.lost(job):
+            return
         began = monotonic()
-        self.staging(job).keep(chapter.index, chapter.span.end, chapter.last, encoded)
+        with self.trace.span("store", "checkpoint", file=job.path.name, chapter=chapter.index):
+            self.staging(job).keep(chapter.index, chapter.span.end, chapter.last, encoded)
         seconds = {"decode": decode_seconds, **encoded.seconds, "store": monotonic() - began}
         self.summary.frames += chapter.decoded
         self._spent(seconds)
@@ -102,9 +127,11 @@ class Run:
 
     def commit(self, job: Job) -> None:
         """Move a media that is encoded to its end into the library, in one step."""
+        if self.lost(job):
+            return
         began = monotonic()
-        if reason := altered(job):
-            return self.give_up(job, FileChanged(reason))
+        if error := altered(job):
+            return self.give_up(job, error)
         entry = self._entry(job)
         reached("pipeline-before-commit")
         self.store.add(entry)
@@ -117,6 +144,8 @@ class Run:
 
     def committed(self, job: Job, media: Media, seconds: float) -> None:
         """A media went into the library, which took so many seconds."""
+        now = monotonic()
+        self.trace.spent("store", "commit", now - seconds, now, file=job.path.name)
         self.summary.indexed.append(str(job.path))
         self.summary.quarantined.pop(str(job.path), None)  # from an earlier pass
         self.summary.media_seconds += media.duration
@@ -124,9 +153,18 @@ class Run:
         self.watch(Committed(str(job.path), job.key, media.missing))
 
     def give_up(self, job: Job, error: MediaError) -> None:
-        """One bad file: into quarantine with it, and on."""
-        self.leave(job.id(self.recipe))
-        self.set_aside(str(job.path), error, job.tries or 0)
+        """One bad file: into quarantine with it, and on.  Where only its server is away, the next try begins where this
+        one was."""
+        if self.lost(job):
+            return
+        if isinstance(error, Unreachable):
+            self.put_down(job)
+        else:
+            self.leave(job.id(self.recipe))
+        own = str(job.path)
+        for path in (own,) if isinstance(error, FileChanged | Unreachable) else job.paths:
+            told = str(error).replace(own, path)  # another path of the same content
+            self.set_aside(path, type(error)(told), job.tries or 0)
 
     def set_aside(self, path: str, error: MediaError, before: int = 0) -> None:
         """Into quarantine with a file that failed, after `before` other tries."""
@@ -192,14 +230,16 @@ class Run:
         return Entry(media, segments, spaces, tokens, vectors, lines)
 
 
-def altered(job: Job) -> str:
-    """Why a file is not the one any more that was looked at when the run began; empty: it is."""
+def altered(job: Job) -> MediaError | None:
+    """Why a file is not the one any more that was looked at when the run began, or nobody can say; None: it is."""
     try:
         now = stat_of(job.path)
+    except Unreachable as error:
+        return error
     except CannotOpen as error:
-        return str(error)
+        return FileChanged(str(error))
     same = (now.size, now.mtime_ns) == (job.stat.size, job.stat.mtime_ns)
-    return "" if same else f"{job.path} changed while it was being indexed: index it again"
+    return None if same else FileChanged(f"{job.path} changed while it was being indexed: index it again")
 
 
 def _dated(metadata: Metadata, probe: Probe) -> Metadata:

@@ -1,13 +1,12 @@
-"""What a person names becomes a list of files: folders, files, and manifests with metadata."""
+"""What a person names becomes a list of files: folders, files, addresses, and manifests with metadata."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
-from indexer import manifests
+from indexer import manifests, places
+from indexer.places import Place
 from retriever.errors import CannotOpen
-from retriever.types import Metadata
+from retriever.types import FileStat, Metadata
 
 # What a folder is searched for.  A file that is named outright is tried whatever it is called.
 _SUFFIXES = """
@@ -22,8 +21,9 @@ SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
 class Source:
     """One file to index.  `metadata` is None where nobody said anything: what the library has then stays."""
 
-    path: Path  # absolute
+    path: Place  # absolute
     metadata: Metadata | None = None
+    seen: FileStat | None = None  # what a listing said of it
 
 
 def merged(base: Metadata | None, over: Metadata | None) -> Metadata | None:
@@ -35,48 +35,38 @@ def merged(base: Metadata | None, over: Metadata | None) -> Metadata | None:
     return replace(base, **said)
 
 
-def found(paths: Sequence[Path], metadata: Metadata | None = None) -> list[Source]:
+def found(paths: Sequence[Place], metadata: Metadata | None = None) -> list[Source]:
     """Every file behind `paths`, each once, in the order in which they were named; folders by name, walked down.
 
     Raises:
-        CannotOpen: a path that is not there.
+        CannotOpen: a path that is not there; an Unreachable, a server that gives no answer.
         ManifestError, MissingExtra: as `manifests.read`.
     """
-    sources: dict[Path, Source] = {}
+    sources: dict[Place, Source] = {}
     for path in paths:
         for source in _behind(path):
             sources[source.path] = replace(source, metadata=merged(metadata, source.metadata))
     return list(sources.values())
 
 
-def there(path: Path) -> None:
+def there(path: Place) -> None:
     """
     Raises:
         CannotOpen: nothing is at this path.
+        MissingExtra: it is an address, and what reads those is not installed.
     """
-    if not path.exists():
+    places.reachable(path)
+    if places.is_gone(path):
         raise CannotOpen(f"{path} is not there: name a file, a folder or a manifest (.jsonl, .csv, .parquet)")
 
 
-def _behind(path: Path) -> Iterator[Source]:
+def _behind(path: Place) -> Iterator[Source]:
     there(path)
-    if path.is_dir():
-        yield from (Source(file) for file in _walk(path.absolute()))
+    if places.is_folder(path):
+        for file, seen in places.walked(path.absolute()):
+            if file.suffix.lower() in SUFFIXES:
+                yield Source(file, seen=seen)
     elif path.suffix.lower() in manifests.SUFFIXES:
         yield from (Source(file, said) for file, said in manifests.read(path))
     else:
         yield Source(path.absolute())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Media files by name, hidden ones left out; links to folders are not followed, so there is no way round."""
-    for here, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(here, name)
-            if not name.startswith(".") and file.suffix.lower() in SUFFIXES:
-                yield file
-
-
-def _refuse(error: OSError) -> None:
-    raise CannotOpen(f"{error.filename} cannot be listed: {error.strerror}") from error

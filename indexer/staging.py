@@ -4,6 +4,7 @@ A checkpoint is there whole or not at all (written beside, synced, renamed), so 
 with the first chapter that is not there.  Encoders other than those that wrote the folder start it anew.
 """
 
+import errno
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import numpy as np
 from indexer.encoding import Encoded
 from indexer.ports import Probe
 from retriever.crashpoints import reached
+from retriever.errors import DiskFull
 from retriever.types import LABELS_KEPT, Line, MediaKind, Modality, Space, TimeSpan, Tokens, jsonable
 
 
@@ -29,6 +31,7 @@ class Staging:
 
     def begin(self, probe: Probe, spaces: Mapping[str, Space]) -> int:
         """Make the folder ready and return the first chapter that is still to do."""
+        self.folder.mkdir(parents=True, exist_ok=True)  # somebody who took the job over may be through with it
         page = {"probe": jsonable(probe), "spaces": sorted(spaces)}
         held = self._head()
         if {name: held.get(name) for name in page} != page:
@@ -125,10 +128,22 @@ class Staging:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whatever happens."""
-    beside = path.with_suffix(path.suffix + ".part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    """Write a file that is there whole or not at all, whatever happens.
+
+    Raises:
+        DiskFull: no room for it.
+    """
+    beside = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")  # one who has lost the job may still write
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        beside.unlink(missing_ok=True)
+        raise DiskFull(
+            f"no room for {path}, which keeps what was encoded until now: make some and run the same again"
+        ) from error

@@ -1,17 +1,17 @@
 """Stay with folders, and take what comes: new, changed, renamed and removed files.
 
 Folders are looked through every few seconds, which works on every file system and over every network.  A look costs one
-`stat` a file; only what is not as it was goes on to be planned and indexed.  A file that is still being written waits.
+`stat` a file, or a listing of a bucket; only what is not as it was goes on to be planned and indexed.  A file that is
+still being written waits.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic, sleep, time
 
 from indexer import pipeline
 from indexer.events import Event, Warned, Watch
-from indexer.plan import stat_of
+from indexer.places import Place, stat_of
 from indexer.ports import Executor
 from indexer.run import Run
 from indexer.sources import Source
@@ -34,7 +34,7 @@ class Mark:
     @classmethod
     def of(cls, source: Source) -> "Mark":
         try:
-            seen = stat_of(source.path)
+            seen = source.seen or stat_of(source.path)
         except CannotOpen:
             return cls(GONE, source.metadata)
         return cls((seen.size, seen.mtime_ns, seen.inode), source.metadata)
@@ -48,8 +48,8 @@ class Mark:
 class Looks:
     """What was seen so far."""
 
-    taken: dict[Path, Mark] = field(default_factory=dict)  # as it was when it was handed on
-    waiting: dict[Path, tuple[Mark, float]] = field(default_factory=dict)  # and since when it is so
+    taken: dict[Place, Mark] = field(default_factory=dict)  # as it was when it was handed on
+    waiting: dict[Place, tuple[Mark, float]] = field(default_factory=dict)  # and since when it is so
 
     def changes(self, sources: Sequence[Source], now: float, tick: float) -> tuple[list[Source], bool]:
         """The sources that are not as they were and lie still, and whether one is gone.  `now` is the time of day and
@@ -59,7 +59,7 @@ class Looks:
         it looked the same for as long.
         """
         changed: list[Source] = []
-        waiting: dict[Path, tuple[Mark, float]] = {}
+        waiting: dict[Place, tuple[Mark, float]] = {}
         for source in sources:
             mark = Mark.of(source)
             if self.taken.get(source.path) == mark:
@@ -78,7 +78,7 @@ class Looks:
         return changed, bool(gone)
 
 
-def watch(look: Callable[[], list[Source]], run: Run, executor: Executor, below: Sequence[Path], every: float) -> None:
+def watch(look: Callable[[], list[Source]], run: Run, executor: Executor, below: Sequence[Place], every: float) -> None:
     """Index what `look` finds, and again whatever is not as it was, every `every` seconds, until somebody wants an
     end: by a wish, or by Ctrl-C while nothing is worked on.  Files that are gone are taken out below `below` only.
 

@@ -1,8 +1,8 @@
 """Everything reelseek raises on purpose.
 
 ReelseekError
-  MediaError        CannotOpen · CannotDecode (DecoderDied) · DecodeTimeout · NoSuchStream · OverLimit
-                    CannotEncode · FileChanged
+  MediaError        CannotOpen (NotThere · Unreachable) · CannotDecode (DecoderDied) · DecodeTimeout · NoSuchStream
+                    OverLimit · CannotEncode · FileChanged
   StoreError        StoreLocked · StoreUnavailable · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia · DiskFull
                     NoSuchJob
   WeightsError      MissingWeights · AlteredWeights · UnknownModel · WrongCheckpoint · PullError
@@ -30,6 +30,14 @@ class MediaError(ReelseekError):
 
 class CannotOpen(MediaError):
     """The file is missing, unreadable, empty or not media."""
+
+
+class NotThere(CannotOpen):
+    """A server says that it has no such object."""
+
+
+class Unreachable(CannotOpen):
+    """A server gave no answer, or none but that it is busy, for as long as anybody waits."""
 
 
 class CannotDecode(MediaError):

@@ -21,6 +21,7 @@ CONFIG = "REELSEEK_CONFIG"
 NO_SETTINGS = frozenset(
     {
         CONFIG,
+        "REELSEEK_API_KEY",
         "REELSEEK_CACHE",
         "REELSEEK_OFFLINE",
         "REELSEEK_QDRANT_API_KEY",
@@ -29,8 +30,8 @@ NO_SETTINGS = frozenset(
         "REELSEEK_SHARED_MEDIA",
     }
 )
-"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, a key that no
-output may show, and three of the tests."""
+"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, two keys
+that no output may show, and three of the tests."""
 FILE_NAME = "reelseek.toml"
 
 Parse = Callable[[str], Any]
@@ -76,6 +77,16 @@ def _amount(raw: str) -> float:
         number = -1.0
     if not 0 <= number < float("inf"):
         raise ValueError("a number of seconds, 0 or more")
+    return number
+
+
+def _processors(raw: str) -> float:
+    try:
+        number = float(raw)
+    except ValueError:
+        number = 0.0
+    if not 0.01 <= number <= 1024:
+        raise ValueError("a number of processors from 0.01 to 1024")
     return number
 
 
@@ -140,6 +151,12 @@ class Settings:
     )
     prompts: str = _setting("plain", _prompts, "sentences around a question to them: plain, photos, or 'a {}|the {}'")
     jobs: int = _setting(0, _whole(0, 256), "decoders at work at once; 0: as many as there are processors")
+    executor: str = _setting("local", _text, "plug-in that carries the work out: local, or ray on a cluster")
+    ray_address: str = _setting(
+        "", _maybe, "Ray cluster of the executor ray: auto, HOST:6379; none: a Ray of this machine, for this run"
+    )
+    ray_cpus: float = _setting(1.0, _processors, "processors of each of its encode actors")
+    ray_gpus: float = _setting(0.0, _share, "share of a GPU of each of them, such as 0.25; 0: none")
     tries: int = _setting(
         3, _whole(1, 100), "tries of a file that kills its decoder or keeps it waiting, over all runs"
     )
@@ -147,6 +164,10 @@ class Settings:
     most_bytes: int = _setting(0, _size, "largest file that is taken, such as 20GB; 0: any")
     least_free: int = _setting(1_000_000_000, _size, "room that stays free on the library's disk, such as 5GB; 0: none")
     every: float = _setting(10.0, _amount, "seconds between two looks of --watch")
+    host: str = _setting("127.0.0.1", _text, "name or address that `serve` listens at")
+    port: int = _setting(8000, _whole(0, 65_535), "port that `serve` listens at; 0: one that is free")
+    uploads: str = _setting("", _maybe, "folder of media that are sent; none: `uploads` in the library's folder")
+    roots: str = _setting("", _maybe, "folders with : between them, of which `serve` indexes files on demand")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
     head: str = _setting("", _maybe, "folder of a trained head that looks in its place")
     adapter: str = _setting("", _maybe, "folder of an adapter that changes the question for the first stage")

@@ -10,7 +10,9 @@ import pytest
 from api.main import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "schema.md"
-FREE = frozenset({"kinds", "missing", "stage_s", "settings", "options", "before", "after", "request"})
+FREE = frozenset(
+    {"kinds", "missing", "stage_s", "crews", "depths", "settings", "options", "before", "after", "request"}
+)
 """Objects whose keys are data."""
 
 

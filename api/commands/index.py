@@ -1,4 +1,4 @@
-"""Index folders, files, or manifests into a library; and stay with folders as they change.
+"""Index folders, files, addresses or manifests into a library; and stay with folders as they change.
 
   reelseek index clips/ --library lib/
   reelseek index talk.mp4 --tag talks --recorded 2026-05-01 --library lib/
@@ -8,7 +8,9 @@
   reelseek index corpus.jsonl --library lib/      # lines of {"path": …, "title": …, "tags": […], "recorded": …,
                                                   # "collection": …}, paths from where the manifest lies;
                                                   # .csv (tags as a;b) and .parquet have the same columns
+  reelseek index s3://bucket/films/ https://host/a.mp4 --library lib/        # also gs://: docs/remote.md
   reelseek index inbox/ --watch --prune --library lib/       # stays, and takes what comes, changes and goes
+  reelseek index clips/ --executor ray --ray-address auto --library lib/        # on a Ray cluster: docs/cluster.md
 
 Indexing again is cheap: what is unchanged is skipped, what was renamed is renamed.  A file that cannot be read is
 set aside with the reason and stops nothing; the exit code is 1 only if every file failed.  Each run is a job: `reelseek
@@ -23,7 +25,7 @@ from api.terminal import say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file or manifest")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="folder, file, address or manifest")
     _common.settings_arguments(parser, "library", "pack", "budget", "sampling", "jobs", "store")
     _common.models_arguments(parser, "models of the pack openclip (`reelseek models` lists and brings them)")
     said = parser.add_argument_group("what is known of all of them (a manifest's line knows better)")
@@ -32,8 +34,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     said.add_argument("--recorded", default="", metavar="DATE", help="when: 2026-01-31, or with time and zone")
     said.add_argument("--collection", default="", metavar="NAME", help="part of the library")
     parser.add_argument("--prune", action="store_true", help="take out what is gone from these folders")
+    parser.add_argument(
+        "--profile", metavar="FILE", help="write what happens when into a trace, for chrome://tracing or Perfetto"
+    )
     _common.settings_arguments(
         parser.add_argument_group("what is taken"), "tries", "most_seconds", "most_bytes", "least_free"
+    )
+    _common.settings_arguments(
+        parser.add_argument_group("who carries it out (docs/cluster.md)"),
+        "executor",
+        "ray_address",
+        "ray_cpus",
+        "ray_gpus",
     )
     staying = parser.add_argument_group("staying")
     staying.add_argument("--watch", action="store_true", help="stay, and take what comes and changes; Ctrl-C ends it")
@@ -43,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from api import progress, schemas
+    from api.parts import Workers
     from api.service import Library
     from indexer.policy import Policy
     from retriever.errors import BadSettings
@@ -68,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
             jobs=chosen.jobs,
             policy=Policy(chosen.tries, chosen.most_seconds, chosen.most_bytes, chosen.least_free),
             every=chosen.every if args.watch else 0.0,
+            profile=args.profile,
+            workers=Workers.of(chosen),
             watch=watch,
         )
     if args.json:

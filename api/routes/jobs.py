@@ -13,6 +13,7 @@ from api import describing, repeats, schemas, wire
 from api.callers import Administering, Searching, Writing
 from api.problems import Problem
 from indexer import jobs as standing
+from indexer import manifests
 from indexer.jobs import Standing
 from retriever import processes
 from retriever.types import Metadata
@@ -121,8 +122,15 @@ def _below(text: str, roots: tuple[Path, ...]) -> str:
     Raises:
         Problem: it does not, or it is not there; nobody learns which.
     """
-    path = Path(text)
-    real = path.resolve()
-    if not path.is_absolute() or not any(real.is_relative_to(root.resolve()) for root in roots) or not real.exists():
+    real = Path(text).resolve()
+    if not Path(text).is_absolute() or not _is_below(real, roots) or not real.exists():
         raise Problem(403, "not below a root", f"{text} is nothing below the roots of this server (--roots names them)")
+    if real.is_file() and real.suffix.lower() in manifests.SUFFIXES:
+        for place, _ in manifests.read(real):
+            if not isinstance(place, Path) or not _is_below(place.resolve(), roots):
+                raise Problem(403, "not below a root", f"{text} lists {place}, which is not below a root")
     return str(real)
+
+
+def _is_below(path: Path, roots: tuple[Path, ...]) -> bool:
+    return any(path.is_relative_to(root.resolve()) for root in roots)

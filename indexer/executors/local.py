@@ -1,34 +1,39 @@
-"""On this machine: decoders ahead, encoders behind.
+"""On this machine: decoders ahead, encoders in the middle, the library behind.
 
-    lane (a thread and its decoder child) ──▶ bounded queue ──▶ encode, batches across files ──▶ keep · commit
+    lane (a thread and its decoder child) ──▶ bounded queue ──▶ encoders (a thread) ──▶ queue of one ──▶ keep · commit
 
-The queue is bounded, so a quick decoder waits for the encoders and memory stays flat however long a file is.
-Everything behind the queue, and every look into the catalog, happens in the thread that called.
+While a batch is encoded, the next chapters are decoded and the batch before is written.  Encoders take chapters of
+several files at once; words are recognized beside them, in a thread of their own.  Everything behind the encoders, and
+every look into the catalog, happens in the thread that called.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import Empty, Full, Queue
 from time import monotonic
 
-from indexer.decoding import Chapter, Decoder
-from indexer.encoding import encode
-from indexer.events import Opened, Warned
+import numpy as np
+
+from indexer import lanes as decoding
+from indexer.decoding import Chapter
+from indexer.encoding import Abandoned, Encoded, encode
+from indexer.executors._leases import leased
 from indexer.jobs import RENEWAL
+from indexer.lanes import CHAPTERS, PATIENCE, ROOM, Decoded, Ended, Item, Lanes
 from indexer.plan import Job
-from indexer.ports import Probe
 from indexer.run import Run
-from indexer.staging import Staging
 from retriever.errors import CannotEncode, MediaError
+from retriever.types import Wish
 
 BATCH_FRAMES = 64
 """Chapters that wait are encoded together, up to so many frames."""
 AHEAD = 4
 """Jobs handed out a lane: a lane that is done with a short file need not wait for the encoders."""
-PATIENCE = 0.2  # seconds between two looks whether the run was stopped
+ENCODERS, STORE, ENCODED = "encoders", "store", "encoded chapters"
 
 
 def build() -> "LocalExecutor":
@@ -36,93 +41,117 @@ def build() -> "LocalExecutor":
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    job: Job
-    probe: Probe
-    complete: bool  # all of its chapters were checkpointed before a crash
+class Batch:
+    """Items in the order in which the lanes brought them, and what became of each chapter among them."""
 
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    job: Job
-    chapter: Chapter
-    seconds: float  # that the lane waited for it
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The lane is done with this job; `error` says why, if it did not come to the end."""
-
-    job: Job
-    error: Exception | None = None
-
-
-Item = Begun | Decoded | Ended
+    items: list[Item]
+    encoded: list[Encoded | Exception | None]  # a chapter each: why it could not be encoded; None: nobody wants it
 
 
 @dataclass(slots=True)
-class Lanes:
-    """Threads that drive decoder children, between a queue of jobs and a bounded queue of what became of them."""
+class Bench:
+    """The thread that encodes, between the lanes and whoever keeps what it makes."""
 
-    run: Run
-    ready: Queue[Item]
-    tickets: Queue[tuple[Job, Staging] | None] = field(default_factory=Queue)
-    stop: threading.Event = field(default_factory=threading.Event)
-    decoders: list[Decoder] = field(default_factory=list)
-    dropped: set[str] = field(default_factory=set)  # keys of jobs that nobody waits for any more
+    lanes: Lanes
+    done: Queue[Batch | Exception] = field(default_factory=lambda: Queue(maxsize=1))
+    enough: threading.Event = field(default_factory=threading.Event)  # no further batch is to be begun
+    over: threading.Event = field(default_factory=threading.Event)
 
-    def put(self, item: Item) -> None:
-        """Wait for room, but not past a stop."""
-        while not self.stop.is_set():
-            try:
-                return self.ready.put(item, timeout=PATIENCE)
-            except Full:
-                continue
+    @property
+    def run(self) -> Run:
+        return self.lanes.run
 
     def drive(self) -> None:
-        """One lane: a decoder child, and the jobs that it takes."""
-        with Decoder(limit_s=self.run.limit_s) as decoder:
-            self.decoders.append(decoder)
-            while (ticket := self.tickets.get()) and not self.stop.is_set():
-                job, staging = ticket
-                try:
-                    self._decode(decoder, job, staging)
-                    self.put(Ended(job))
-                except Exception as error:  # noqa: BLE001 - the edge of a thread: the run judges it
-                    self.put(Ended(job, error))
+        """Encode until that is enough, or the lanes are stopped."""
+        try:
+            with ThreadPoolExecutor(1, "recognizers") as beside:
+                while not (self.enough.is_set() or self.lanes.stop.is_set()):
+                    if items := self._take():
+                        encoded = self._encoded(items, beside)
+                        self._put(Batch([_light(item) for item in items], encoded))
+        except Abandoned:
+            pass
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: whoever called raises it
+            self._put(error)
+        finally:
+            self.over.set()
 
-    def _decode(self, decoder: Decoder, job: Job, staging: Staging) -> None:
-        probe = decoder.probe(job.path, self.run.recipe.reader)
-        self.run.policy.length(job.path, probe.duration)
-        first = staging.begin(probe, self.run.encoders.spaces)
-        complete = staging.end() is not None
-        self.put(Begun(job, probe, complete))
-        if complete or self.stop.is_set():
-            return
+    def next(self) -> Batch | None:
+        """What is encoded, once it is; None: nothing was for a while.  Raises what the encoders raised."""
         began = monotonic()
-        for chapter in decoder.chapters(job.path, self.run.wanted(), first):
-            self.put(Decoded(job, chapter, monotonic() - began))
-            if self.stop.is_set() or job.key in self.dropped:
-                return
-            began = monotonic()
+        try:
+            found = self.done.get(timeout=PATIENCE)
+        except Empty:
+            return None
+        finally:
+            self.run.trace.waited(STORE, ENCODED, began, monotonic())
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def rest(self) -> Iterator[Batch]:
+        """What is under way, and nothing after it."""
+        self.enough.set()
+        while not (self.over.is_set() and self.done.empty()):
+            if batch := self.next():
+                yield batch
+
+    def _take(self) -> list[Item]:
+        """Wait for one item, but not for long; then take what else is there, up to a batch of frames."""
+        began, items, frames = monotonic(), list[Item](), 0
+        try:
+            items.append(self.lanes.ready.get(timeout=PATIENCE))
+            self.run.trace.waited(ENCODERS, CHAPTERS, began, monotonic())
+            while (frames := frames + _frames(items[-1])) < BATCH_FRAMES:
+                items.append(self.lanes.ready.get_nowait())
+        except Empty:
+            if not items:
+                self.run.trace.waited(ENCODERS, CHAPTERS, began, monotonic())
+        for item in items:
+            self.lanes.taken(item)
+        return items
+
+    def _put(self, found: Batch | Exception) -> None:
+        began = monotonic()
+        while not self.lanes.stop.is_set():
+            try:
+                self.done.put(found, timeout=PATIENCE)
+            except Full:
+                continue
+            break
+        self.run.trace.waited(ENCODERS, ROOM, began, monotonic())
+
+    def _encoded(self, items: Sequence[Item], beside: ThreadPoolExecutor) -> list[Encoded | Exception | None]:
+        waiting = [item for item in items if isinstance(item, Decoded)]
+        wanted = [item.job.key not in self.lanes.dropped for item in waiting]
+        encoded = iter(self._tried([item.chapter for item, want in zip(waiting, wanted, strict=True) if want], beside))
+        return [next(encoded) if want else None for want in wanted]
+
+    def _tried(self, chapters: Sequence[Chapter], beside: ThreadPoolExecutor) -> list[Encoded | Exception]:
+        """All together; where that fails one by one, to find out whose fault it is."""
+        if not chapters:
+            return []
+        try:
+            return [*encode(chapters, self.run.encoders, self.run.trace, beside, self.lanes.stop)]
+        except (RuntimeError, ValueError) as error:  # what inference runtimes raise over one bad input
+            if len(chapters) == 1:
+                return [error]
+        return [found for chapter in chapters for found in self._tried([chapter], beside)]
 
 
 @contextmanager
-def open_lanes(run: Run, count: int) -> Iterator[Lanes]:
-    lanes = Lanes(run, Queue(maxsize=2 * count))
-    threads = [threading.Thread(target=lanes.drive, name=f"lane-{number}", daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
+def encoding(lanes: Lanes) -> Iterator[Bench]:
+    bench = Bench(lanes)
+    thread = threading.Thread(target=bench.drive, name="encoders", daemon=True)
+    began = monotonic()
+    thread.start()
     try:
-        yield lanes
+        yield bench
     finally:
         lanes.stop.set()
-        for decoder in lanes.decoders:  # a chapter may take minutes
-            decoder.stop()
-        for _ in threads:
-            lanes.tickets.put(None)
-        for thread in threads:
-            thread.join()
+        thread.join()
+        for crew in (ENCODERS, STORE):
+            lanes.run.trace.on_duty(crew, monotonic() - began)
 
 
 class LocalExecutor:
@@ -130,93 +159,70 @@ class LocalExecutor:
 
     def carry_out(self, jobs: Sequence[Job], run: Run) -> None:
         count = min(run.children, len(jobs))
-        leased = self._leased(jobs, run)
+        waiting = leased(jobs, run)
         out: dict[str, Job] = {}
         try:
-            with open_lanes(run, count) as lanes:
+            with decoding.opened(run, count) as lanes, encoding(lanes) as bench:
                 renewed = monotonic()
-                self._hand_out(islice(leased, AHEAD * count), out, lanes)
+                self._hand_out(islice(waiting, AHEAD * count), out, lanes)
                 while out and not run.wish():
-                    ended = self._take_in(lanes)
-                    for job in ended:
-                        del out[job.key]
-                    self._hand_out(islice(leased, len(ended)), out, lanes)
+                    batch = bench.next()
+                    self._tell(lanes)
+                    if batch:
+                        ended = self._keep(batch, out, lanes)
+                        self._hand_out(islice(waiting, ended), out, lanes)
                     if monotonic() - renewed > RENEWAL:
                         renewed = monotonic()
                         for job in out.values():
                             run.take(job)
+                if run.wish() is Wish.PAUSE:
+                    for batch in bench.rest():
+                        self._keep(batch, out, lanes)
         finally:
+            run.trace.settle()
             for job in out.values():  # nobody is at them any more
                 run.put_down(job)
-
-    def _leased(self, jobs: Sequence[Job], run: Run) -> Iterator[Job]:
-        """The jobs that nobody else is at, or has done since they were planned."""
-        for job in jobs:
-            holder = run.take(job)
-            if holder is None and run.done(job):
-                run.leave(job.id(run.recipe))
-            elif holder is None:
-                run.room(job)
-                yield job
-            else:
-                run.left.append(job.path)
-                run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))
 
     def _hand_out(self, jobs: Iterator[Job], out: dict[str, Job], lanes: Lanes) -> None:
         for job in jobs:
             out[job.key] = job
-            lanes.tickets.put((job, lanes.run.staging(job)))
+            lanes.hand_out(job)
 
-    def _take_in(self, lanes: Lanes) -> list[Job]:
-        """Wait a while for something, work on all that is there, and return the jobs that came to their end."""
-        items = list(_together(lanes.ready))
-        for item in items:
-            if isinstance(item, Begun):
-                lanes.run.watch(Opened(str(item.job.path), item.probe.duration))
-        self._encode([item for item in items if isinstance(item, Decoded)], lanes)
-        for item in items:
+    def _tell(self, lanes: Lanes) -> None:
+        lanes.run.trace.memory(decoder.pid for decoder in list(lanes.decoders))
+        while not lanes.said.empty():
+            lanes.run.watch(lanes.said.get())
+
+    def _keep(self, batch: Batch, out: dict[str, Job], lanes: Lanes) -> int:
+        """Write a batch down; returns how many jobs came to their end with it."""
+        run, encoded, before = lanes.run, iter(batch.encoded), len(out)
+        for item in batch.items:
             match item:
-                case Begun(job, _, complete=True):
-                    lanes.run.commit(job)
+                case Decoded(job, chapter):
+                    result = next(encoded)
+                    if isinstance(result, Exception):
+                        lanes.dropped.add(job.key)
+                        run.give_up(job, CannotEncode(f"{job.path} could not be encoded: {result}"))
+                    elif result and job.key not in lanes.dropped:
+                        run.keep(job, chapter, result, chapter.seconds)
+                    continue
+                case Ended(job, complete=True):
+                    run.commit(job)
                 case Ended(job, MediaError() as error) if job.key not in lanes.dropped:
-                    lanes.run.give_up(job, error)
+                    run.give_up(job, error)
                 case Ended(_, Exception() as error) if not isinstance(error, MediaError):
                     raise error
-        return [item.job for item in items if isinstance(item, Ended)]
-
-    def _encode(self, waiting: Sequence[Decoded], lanes: Lanes) -> None:
-        waiting = [item for item in waiting if item.job.key not in lanes.dropped]
-        if not waiting:
-            return
-        try:
-            encoded = encode([item.chapter for item in waiting], lanes.run.encoders)
-        except (RuntimeError, ValueError) as error:  # what inference runtimes raise over one bad input
-            if len(waiting) > 1:  # find out whose it is
-                for item in waiting:
-                    self._encode([item], lanes)
-            else:
-                job = waiting[0].job
-                lanes.dropped.add(job.key)
-                lanes.run.give_up(job, CannotEncode(f"{job.path} could not be encoded: {error}"))
-            return
-        for item, result in zip(waiting, encoded, strict=True):
-            lanes.run.keep(item.job, item.chapter, result, item.seconds)
+            del out[item.job.key]
+        return before - len(out)
 
 
-def _together(ready: Queue[Item]) -> Iterator[Item]:
-    """Wait for one item, but not for long; then take what else is there, up to a batch of frames."""
-    try:
-        item = ready.get(timeout=PATIENCE)
-    except Empty:
-        return
-    yield item
-    frames = 0
-    while True:
-        frames += len(item.chapter.frames) if isinstance(item, Decoded) else 0
-        if frames >= BATCH_FRAMES:
-            return
-        try:
-            item = ready.get_nowait()
-        except Empty:
-            return
-        yield item
+def _frames(item: Item) -> int:
+    return len(item.chapter.frames) if isinstance(item, Decoded) else 0
+
+
+def _light(item: Item) -> Item:
+    """The same without its pictures and sounds, which take room."""
+    if isinstance(item, Ended):
+        return item
+    chapter = replace(item.chapter, frames=np.zeros((0, 1, 1, 3), np.uint8), pages=[], sounds={})
+    return Decoded(item.job, chapter)

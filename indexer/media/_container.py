@@ -1,17 +1,15 @@
-"""Opening a file for FFmpeg: local bytes only, known formats only, and bounded.
+"""Opening a media for FFmpeg: its own bytes only, known formats only, and bounded.
 
-FFmpeg never learns the file's name.  It reads from an open file, so a name such as `http://…`, `concat:…` or
-`photo%03d.jpg` means nothing but that file, and the format is told by content, not by suffix.  Formats that point to
+FFmpeg never learns the file's name.  It reads from an open file, so a name such as `concat:…` or `photo%03d.jpg` means
+nothing but that file, the network is reached by `indexer/places.py` alone, and the format is told by content, not by
+suffix.  Formats that point to
 other files or hosts (playlists, concatenations) are not on the list.
 """
 
 import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import av
@@ -21,6 +19,8 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from indexer import places
+from indexer.places import Place
 from retriever.errors import CannotOpen
 
 _VIDEO = "mov matroska avi flv mpegts mpeg mpegvideo h264 hevc m4v obu ivf asf ogg rm nut mxf dv yuv4mpegpipe gif apng"
@@ -35,40 +35,32 @@ VIDEO_PIXELS = 1 << 26
 """Nor a frame of a video, of which a decoder holds a score at once: 8192 × 8192."""
 LONGEST = 7 * 24 * 3600.0
 """Seconds that a media may claim to last: a week."""
+SLOWEST, FASTEST = 1_000, 10_000_000
+"""Samples a second that a sound may claim.  A few kilobytes at one a second would be hours of what nobody hears."""
 
 _TICKS = 1_000_000  # FFmpeg's own clock: microseconds
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _BUFFER = 1 << 18  # bytes a read
+_SMALL = 1 << 16  # of what has to be brought: keyframes lie far apart
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
+def opened(path: Place) -> Iterator[InputContainer]:
     """
     Raises:
         CannotOpen: missing, unreadable, empty, no file, or nothing that FFmpeg knows.
+        Unreachable, FileChanged: as `places.opened`; whoever reads on gets them too.
     """
-    with _source(path) as source:
+    with places.opened(path) as source:
+        source.name = "media"  # type: ignore[attr-defined] # what FFmpeg is told
+        size = _BUFFER if isinstance(source, io.FileIO) else _SMALL
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_pixels": str(PICTURE_PIXELS)}
         try:
-            container = av.open(source, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER)
+            container = av.open(source, "r", options=options, metadata_errors="replace", buffer_size=size)
         except av.FFmpegError as error:
             raise CannotOpen(f"{path} is not media that can be read, or it is broken ({reason(error)})") from error
         with container:
             yield container
-
-
-def _source(path: Path) -> io.FileIO:
-    try:
-        # Not to wait for a writer where the name is that of a pipe: it is refused below.
-        source = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise CannotOpen(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    state = os.fstat(source.fileno())
-    if not stat.S_ISREG(state.st_mode) or not state.st_size:
-        source.close()
-        raise CannotOpen(f"{path} is " + ("empty" if stat.S_ISREG(state.st_mode) else "not a file"))
-    source.name = "media"  # what FFmpeg is told
-    return source
 
 
 def reason(error: Exception) -> str:
@@ -87,8 +79,12 @@ def picture_stream(container: InputContainer) -> VideoStream | None:
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
-    """The stream of sound, if there is one that can be decoded."""
-    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    """The stream of sound, if there is one that can be decoded and that claims what sound can be."""
+    streams = [
+        stream
+        for stream in container.streams.audio
+        if stream.codec_context is not None and SLOWEST <= stream.codec_context.sample_rate <= FASTEST
+    ]
     return max(streams, key=_rank, default=None)
 
 

@@ -31,6 +31,7 @@ from indexer.media._clock import SET_BACK, SET_FORWARD, Clock
 from indexer.media._footage import Footage
 from indexer.media._listening import channels
 from indexer.media._picture import Picture, Turn
+from indexer.places import Place
 from indexer.ports import Probe
 from indexer.screen import ROUNDING
 from retriever.errors import BadSettings, CannotDecode, DiskFull, NoSuchStream
@@ -165,7 +166,7 @@ class _Line:
         return round((self._shift - seconds) / float(self.tick))
 
 
-def _signature(path: Path, stream: VideoStream) -> bytes:
+def _signature(path: Place, stream: VideoStream) -> bytes:
     """What an encoder says of itself in the first packet of an H.264 stream, as it stands there; empty where it says
     nothing.  Decoders mend by it what old encoders did wrong, so a stream that begins later needs it as well."""
     if _codec(stream) != "h264":
@@ -260,7 +261,7 @@ def _signed(packet: "Packet[Any]", signature: bytes) -> "Packet[Any]":
     return made
 
 
-def copied(path: Path, span: TimeSpan, form: Form, suffix: str, file: io.BufferedRandom) -> Work:
+def copied(path: Place, span: TimeSpan, form: Form, suffix: str, file: io.BufferedRandom) -> Work:
     """Packets as they are, from the last keyframe at or before the start on, and a little beyond the end where a
     picture before it leans on one behind it.
 
@@ -303,7 +304,7 @@ def copied(path: Path, span: TimeSpan, form: Form, suffix: str, file: io.Buffere
 
 
 def _chosen(
-    path: Path, container: InputContainer, form: Form, pictures: VideoStream | None, sound: AudioStream | None
+    path: Place, container: InputContainer, form: Form, pictures: VideoStream | None, sound: AudioStream | None
 ) -> tuple[list[Stream], tuple[tuple[str, str, str], ...]]:
     """The streams that are copied, and those that are not."""
     if form.pictures == "" and sound is None:
@@ -424,7 +425,7 @@ def _go(container: InputContainer, stream: VideoStream, second: float) -> bool:
     return True
 
 
-def _begin(path: Path, pictures: VideoStream, start: float) -> float | None:
+def _begin(path: Place, pictures: VideoStream, start: float) -> float | None:
     """When the last keyframe at or before `start` is shown; None if there is none."""
     back = 0.0
     while True:
@@ -452,7 +453,7 @@ def _last_key(container: InputContainer, stream: VideoStream, start: float) -> f
     return found
 
 
-def _first_sound(path: Path, start: float) -> float:
+def _first_sound(path: Place, start: float) -> float:
     """When the packet begins that holds the sound of `start`."""
     with _container.opened(path) as container:
         stream = _container.sound_stream(container)
@@ -484,7 +485,7 @@ class _Film:
     """The pictures of a span, and the encoder that takes them.  What a player turns or stretches is left to it, unless
     the picture is transparent or the format cannot say so: then it is laid upright, on black, with square pixels."""
 
-    def __init__(self, path: Path, span: TimeSpan, form: Form, suffix: str, out: OutputContainer) -> None:
+    def __init__(self, path: Place, span: TimeSpan, form: Form, suffix: str, out: OutputContainer) -> None:
         self._span = span
         self._pictures = Footage(path).walk(span.start)
         first = next(self._pictures)  # it raises where there is none
@@ -554,7 +555,7 @@ class _Tape:
     """The sound of a span, and the encoder that takes it."""
 
     def __init__(
-        self, path: Path, span: TimeSpan, stream: tuple[int, int], form: Form, suffix: str, out: OutputContainer
+        self, path: Place, span: TimeSpan, stream: tuple[int, int], form: Form, suffix: str, out: OutputContainer
     ) -> None:
         rate, count = stream
         name, (_, options, bits) = form.sound, _CODECS[form.sound]
@@ -585,7 +586,7 @@ class _Tape:
         return list(self.track.encode(block))
 
 
-def encoded(path: Path, span: TimeSpan, probe: Probe, form: Form, suffix: str, file: io.BufferedRandom) -> Work:
+def encoded(path: Place, span: TimeSpan, probe: Probe, form: Form, suffix: str, file: io.BufferedRandom) -> Work:
     """Exactly the pictures that are on show in `span`, and exactly its samples, encoded anew.
 
     Raises:
@@ -631,7 +632,7 @@ def _encoder(out: OutputContainer, name: str, suffix: str, rate: Any, options: d
         raise BadSettings(f"this build of PyAV cannot encode with {name} for {suffix}: try one of {others}") from error
 
 
-def _rate(path: Path) -> Fraction:
+def _rate(path: Place) -> Fraction:
     """Pictures a second, as far as anybody knows."""
     with _container.opened(path) as container:
         stream = _container.picture_stream(container)
@@ -639,7 +640,7 @@ def _rate(path: Path) -> Fraction:
     return rate if rate and 1 <= rate <= 1000 else Fraction(25)
 
 
-def _heard(path: Path) -> tuple[int, int] | None:
+def _heard(path: Place) -> tuple[int, int] | None:
     """Samples a second and channels of the sound."""
     with _container.opened(path) as container:
         stream = _container.sound_stream(container)

@@ -11,13 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.media._picture import Picture
 from indexer.media._tap import Astray, Reach, tapped
+from indexer.places import Place
 from indexer.ports import Frame, Needed
 from indexer.screen import ROUNDING, Screen
 from retriever.errors import CannotDecode
@@ -38,7 +38,7 @@ pictures, which at 24 a second are 10.4."""
 class Footage:
     """The pictures of one file; `trusted` says whether jumps give what walking does, None that nobody tried yet."""
 
-    path: Path
+    path: Place
     still: bool = False
     trusted: bool | None = None
 
@@ -47,20 +47,20 @@ class Footage:
         jumped = self._jumped(start, needed) if self._worth_a_jump(0.0, start) else None
         yield from _since(self._in_order(needed), start) if jumped is None else jumped
 
-    def keyframes(self, start: float, end: float) -> Iterator[Picture] | None:
+    def keyframes(self, start: float, end: float, needed: Needed | None = None) -> Iterator[Picture] | None:
         """The pictures that lean on no other, the one on show at `start` first; the last one stays until all others are
         over, in a media that claims to `end` then.  None where they cannot stand for the others: the container does not
         know them, they are too far apart, or a jump to one does not give what walking does."""
-        seconds, _ = self._keys
+        seconds, ticks = self._keys
         if self.still or not len(seconds) or np.diff([0.0, *np.sort(seconds), end]).max() > FAR:
             return None
         if len(seconds) > 1 and self.trusted is None:
             self.trusted = self._prove()
         if len(seconds) > 1 and not self.trusted:
             return None
-        reach = Reach()
-        jumped = self._jumped(start, None, reach) if self._key_before(start) >= 1 else None
-        return _to_the_end(_since(self._in_order(keys=reach), start) if jumped is None else jumped, reach)
+        reach = Reach(ticks)
+        jumped = self._jumped(start, needed, reach) if self._key_before(start) >= 1 else None
+        return _to_the_end(_since(self._in_order(needed, reach), start) if jumped is None else jumped, reach)
 
     def _jumped(self, start: float, needed: Needed | None, keys: Reach | None = None) -> Iterator[Picture] | None:
         """From the one on show at `start` on, begun at a keyframe; None where the jump went astray, which it is not

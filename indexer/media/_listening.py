@@ -5,7 +5,6 @@ of times faster than the sound does, so jumping would buy little and change samp
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 import numpy as np
@@ -13,6 +12,7 @@ from av.audio.frame import AudioFrame
 
 from indexer.media import _container
 from indexer.media._clock import Clock
+from indexer.places import Place
 from retriever.errors import CannotDecode, NoSuchStream
 from retriever.types import Floats
 
@@ -27,13 +27,13 @@ Placed = tuple[Floats, int]
 """Samples `(C, T)`, and the place of the first one: samples from our zero."""
 
 
-def listen(path: Path, rate: int, start: float = 0.0) -> Iterator[Floats]:
+def listen(path: Place, rate: int, start: float = 0.0) -> Iterator[Floats]:
     """As `OpenMedia.sound`."""
     for block in channels(path, rate, "mono", start):
         yield block[0]
 
 
-def channels(path: Path, rate: int, layout: str, start: float = 0.0) -> Iterator[Floats]:
+def channels(path: Place, rate: int, layout: str, start: float = 0.0) -> Iterator[Floats]:
     """The same with a row a channel, `(C, T)`; `layout` is FFmpeg's name for them: mono, stereo.
 
     Raises:
@@ -64,7 +64,7 @@ def _told_once(blocks: Iterator[Placed], rate: int) -> Iterator[Placed]:
             position += rest.shape[1]
 
 
-def _resampled(path: Path, rate: int, layout: str) -> Iterator[Placed]:
+def _resampled(path: Place, rate: int, layout: str) -> Iterator[Placed]:
     with _container.opened(path) as container:
         clock = Clock(container)
         run: _Run | None = None
@@ -81,7 +81,7 @@ def _resampled(path: Path, rate: int, layout: str) -> Iterator[Placed]:
             yield from run.rest()
 
 
-def _stamped(container: av.container.InputContainer, path: Path) -> Iterator[tuple[AudioFrame, float | None]]:
+def _stamped(container: av.container.InputContainer, path: Place) -> Iterator[tuple[AudioFrame, float | None]]:
     """Every undamaged frame of sound with its time stamp; what cannot be decoded is passed over."""
     stream = _container.sound_stream(container)
     if stream is None:

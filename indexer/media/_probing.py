@@ -1,7 +1,6 @@
 """What a file is: what its container says, and what one look into it confirmed."""
 
 from itertools import islice
-from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
@@ -11,6 +10,7 @@ from av.video.stream import VideoStream
 from indexer.media import _container
 from indexer.media._picture import Converter, Picture
 from indexer.media._tap import STILL_SECONDS, picture_decoder
+from indexer.places import Place
 from indexer.ports import Probe
 from retriever.errors import CannotDecode, CannotOpen
 from retriever.types import MediaKind
@@ -20,7 +20,7 @@ _MAYBE_STILL = frozenset({"gif", "apng"})
 _PHOTO_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
 
 
-def probed(path: Path) -> Probe:
+def probed(path: Place) -> Probe:
     """What the container says, and what one picture and one block of sound confirmed.
 
     Raises:
@@ -51,7 +51,7 @@ def probed(path: Path) -> Probe:
     return Probe(MediaKind.VIDEO, duration, first.width, first.height, rate, heard, recorded)
 
 
-def _refuse_tiles(path: Path, container: InputContainer) -> None:
+def _refuse_tiles(path: Place, container: InputContainer) -> None:
     """A photo in tiles comes as many streams, and each shows but a part of it."""
     if container.metadata.get("major_brand", "") in _PHOTO_BRANDS and len(container.streams.video) > 1:
         raise CannotOpen(f"{path} is a photo in tiles, which cannot be put together here: save it as JPEG or PNG")
@@ -67,7 +67,7 @@ def _is_still(container: InputContainer) -> bool:
 
 
 def _look(
-    path: Path, container: InputContainer, pictures: VideoStream | None, sound: AudioStream | None, still: bool
+    path: Place, container: InputContainer, pictures: VideoStream | None, sound: AudioStream | None, still: bool
 ) -> tuple[Picture | None, bool]:
     """The first picture, and whether any sound comes."""
     decoder = picture_decoder(path, pictures, still, "SLICE") if pictures else None
@@ -86,7 +86,7 @@ def _look(
     return first, heard
 
 
-def _measured(path: Path) -> float:
+def _measured(path: Place) -> float:
     """Seconds from the packets themselves, where the container says nothing that can be believed."""
     with _container.opened(path) as container:
         zero, end = _container.zero(container), 0.0

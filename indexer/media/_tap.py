@@ -1,27 +1,34 @@
 """One open container and the decoder of its picture stream: packets in, pictures with their times out."""
 
+import math
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 from av.codec import CodecContext
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from indexer.media import _container
 from indexer.media._clock import LEAP, Clock
 from indexer.media._picture import Converter, Picture
-from indexer.media._sparing import Sparing
+from indexer.media._sparing import Sparing, spared
+from indexer.places import Place
 from indexer.ports import Needed
 from retriever.errors import CannotOpen, NoSuchStream
 
 HEALED = 10.0
 """Seconds after which damage has gone from the picture even where no keyframe came: each part of it was sent anew."""
+STRIDE = 1.0
+"""Seconds between two keyframes from which on it is jumped from one to the next."""
 STILL_SECONDS = 1.0
 """What a still picture lasts."""
 _USUAL_RATE = 25  # frames a second, where a stream names none
@@ -34,8 +41,9 @@ class Astray(Exception):
 
 @dataclass(slots=True)
 class Reach:
-    """How far the pictures of a stream reach, of which keyframes alone are decoded."""
+    """Keyframes of a stream, which alone are decoded, and how far the others were found to reach."""
 
+    ticks: NDArray[np.int64]  # of those that the container knows, in order
     seconds: float = 0.0  # on our clock
 
 
@@ -108,11 +116,10 @@ class Tap:
                 yield Picture(frame, 0.0, STILL_SECONDS, self.converter)
                 return
         clock = Clock(self.container)
-        sparing = Sparing(needed) if needed and self.jumps and keys is None else None
         rate = self.stream.average_rate
         gap = float(1 / rate) if rate else 1 / _USUAL_RATE
         last: float | None = None
-        for frame in self._frames(sparing, keys):
+        for frame in self._frames(needed if self.jumps else None, keys):
             stamp = None if frame.pts is None else self._seconds(frame.pts)
             time = clock.read(stamp, None if last is None else last + gap)
             if time is None:
@@ -127,19 +134,15 @@ class Tap:
             yield Picture(frame, time, time + gap, self.converter)
             last = time
 
-    def _frames(self, sparing: Sparing | None = None, keys: Reach | None = None) -> Generator[VideoFrame]:
+    def _frames(self, needed: Needed | None = None, keys: Reach | None = None) -> Generator[VideoFrame]:
         """Every frame but those that the decoder calls damaged and those that may lean on them."""
         damaged, since = False, 0
-        if keys is not None:
-            self.decoder.skip_frame = "NONKEY"
-        for packet in _container.packets(self.container, self.stream):
-            if keys is not None and packet.pts is not None:
-                keys.seconds = max(keys.seconds, self.seconds(packet.pts + (packet.duration or 0)))
-            if sparing:
-                spared = packet.pts is not None and sparing.spares(self.seconds(packet.pts))
-                self.decoder.skip_frame = "NONREF" if spared else "DEFAULT"
+        for packet in self._packets(needed, keys):
             try:
                 frames = self.decoder.decode(packet)
+                if keys is not None:  # each alone: those that do not set the order anew ("open GOP") would get lost
+                    frames += self.decoder.decode(None)
+                    self.decoder.flush_buffers()
             except av.FFmpegError:
                 damaged, since = True, packet.pts or since
                 continue
@@ -149,12 +152,49 @@ class Tap:
                     damaged, since = True, now
                 elif frame.key_frame or self.seconds(now) - self.seconds(since) > HEALED:
                     damaged = False
-                if not damaged:
+                if not damaged and (keys is None or frame.key_frame):
                     yield frame
+
+    def _packets(self, needed: Needed | None, keys: Reach | None) -> "Iterator[Packet[Any]]":
+        """Those that are to be decoded; the decoder is told where it may leave one out if no other leans on it."""
+        packets = _container.packets(self.container, self.stream) if keys is None else self._keys(keys)
+        if needed and (keys is not None or self.decoder.codec.intra_only):
+            yield from spared(packets, needed, self.seconds)
+            return
+        sparing = Sparing(needed) if needed else None
+        for packet in packets:
+            if sparing:
+                spares = packet.pts is not None and sparing.spares(self.seconds(packet.pts))
+                self.decoder.skip_frame = "NONREF" if spares else "DEFAULT"
+            yield packet
+
+    def _keys(self, keys: Reach) -> "Iterator[Packet[Any]]":
+        """Those of keyframes, jumped to where they are far apart, and all from the last one on for how far they reach.
+
+        The demuxer is not asked to leave the others out: FFmpeg's for MP4 then takes their places in time for those of
+        the keyframes.  Nor are decoders alone: for VP9 and FFV1 they do not, and dav1d not once it has begun.
+        """
+        self.decoder.skip_frame = "NONKEY"
+        at, last = -1, -math.inf  # which of the keyframes that the container knows, and when the last one came
+        for packet in _container.packets(self.container, self.stream):
+            if packet.pts is None:
+                if not packet.size:
+                    yield packet
+                continue
+            keys.seconds = max(keys.seconds, self.seconds(packet.pts + (packet.duration or 0)))
+            if not packet.is_keyframe or packet.pts <= last:
+                continue
+            yield packet
+            last = packet.pts
+            decoded = packet.pts if packet.dts is None else packet.dts
+            at = max(at + 1, int(np.searchsorted(keys.ticks, decoded, "right")))
+            if at < len(keys.ticks) and self.seconds(int(keys.ticks[at])) - self.seconds(decoded) > STRIDE:
+                with suppress(Astray):  # then it is read on
+                    self.jump(int(keys.ticks[at]))
 
 
 @contextmanager
-def tapped(path: Path, still: bool) -> Iterator[Tap]:
+def tapped(path: Place, still: bool) -> Iterator[Tap]:
     """
     Raises:
         CannotOpen: no media, or its pictures are too large.
@@ -169,7 +209,7 @@ def tapped(path: Path, still: bool) -> Iterator[Tap]:
         yield Tap(container, stream, decoder, Converter.of(stream), _container.zero(container), still)
 
 
-def picture_decoder(path: Path, stream: VideoStream, still: bool, threads: str) -> VideoCodecContext:
+def picture_decoder(path: Place, stream: VideoStream, still: bool, threads: str) -> VideoCodecContext:
     """What decodes a stream's pictures.  `threads` is FFmpeg's way to share out the work: AUTO has several pictures at
     once in the making, which pays over a whole film; with SLICE the first comes soonest.
 

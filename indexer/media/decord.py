@@ -20,6 +20,7 @@ from indexer.media._footage import Footage
 from indexer.media._listening import listen
 from indexer.media._picture import Turn, scaled
 from indexer.media._probing import probed
+from indexer.places import Place
 from indexer.ports import Frame, Needed, Probe
 from indexer.screen import INSTANT
 from retriever.errors import CannotDecode, CannotOpen
@@ -146,7 +147,9 @@ class DecordReader:
     random_access = True
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[DecordMedia]:
+    def open(self, path: Place) -> Iterator[DecordMedia]:
+        if not isinstance(path, Path):
+            raise CannotOpen(f"{path} is on a server, and decord reads files of this machine; {_WAY_OUT}")
         probe = probed(path)
         if probe.kind is not MediaKind.VIDEO:
             raise CannotOpen(f"{path} is no video, and decord reads nothing else; {_WAY_OUT}")

@@ -4,13 +4,13 @@
      "scenes": [{"seconds": 3, "colour": [255, 0, 0]},
                 {"seconds": 2, "colour": [0, 0, 255], "pattern": "checks", "block": [255, 255, 255]}],
      "tones": [{"start": 1, "end": 2.5, "hertz": 440, "loudness": 0.5}],
-     "seconds": 6, "still": false, "crash_at": null, "hang_at": null, "break_at": null}
+     "seconds": 6, "still": false, "crash_at": null, "hang_at": null, "break_at": null, "leak": 0}
 
 A scene is its colour, with `pattern` one of plain, stripes, checks, ramp, noise, and a `block` of a colour that moves
 from left to right through the scene.  Tones may overlap; where there is none, and there are tones at all, is silence.
 `seconds` is the length of the whole if that is more than the scenes' and tones'.  `still` makes it a picture.  Last,
 ways to misbehave: when the second is decoded, the process dies (`crash_at`), answers no more (`hang_at`), or the
-pictures end (`break_at`).
+pictures end (`break_at`); and each picture costs so many bytes for good (`leak`).
 """
 
 import json
@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer import places
+from indexer.places import Place
 from indexer.ports import Frame, Needed, Probe
 from indexer.screen import Screen
 from retriever.errors import CannotOpen, NoSuchStream
@@ -38,6 +39,7 @@ SUFFIX = ".synthetic"
 Colour = tuple[int, int, int]
 _Made = TypeVar("_Made")
 _CELL = 16  # pixels of a stripe or a check
+_LEAKED: list[bytes] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Script:
     crash_at: float | None = None
     hang_at: float | None = None
     break_at: float | None = None
+    leak: int = 0
 
     @property
     def duration(self) -> float:
@@ -151,7 +154,7 @@ PATTERNS: Mapping[str, Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class SyntheticMedia:
-    path: Path
+    path: Place
     script: Script
     probe: Probe
 
@@ -168,6 +171,7 @@ class SyntheticMedia:
             if script.break_at is not None and time >= script.break_at:
                 return
             self._misbehave(time)
+            _LEAKED.append(b"\1" * script.leak)
             scene = min(bisect_right(starts, time) - 1, len(script.scenes) - 1)
             progress = (time - starts[scene]) / script.scenes[scene].seconds
             until = end if number == count - 1 else (number + 1) / script.fps
@@ -208,7 +212,7 @@ class SyntheticReader:
     random_access = True
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[SyntheticMedia]:
+    def open(self, path: Place) -> Iterator[SyntheticMedia]:
         script = _read(path)
         kind = MediaKind.IMAGE if script.still else MediaKind.VIDEO if script.scenes else MediaKind.SOUND
         width, height = script.size if script.scenes else (0, 0)
@@ -222,9 +226,10 @@ def build() -> SyntheticReader:
     return SyntheticReader()
 
 
-def _read(path: Path) -> Script:
+def _read(path: Place) -> Script:
     try:
-        page = json.loads(path.read_text(encoding="utf-8"))
+        with places.opened(path) as file:
+            page = json.loads(file.readall().decode("utf-8"))
         script = _script(page)
     except (OSError, ValueError, TypeError) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
         raise CannotOpen(f"{path} is no synthetic media: {error}") from error

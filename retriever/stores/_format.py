@@ -56,6 +56,7 @@ def create(folder: Path) -> None:
         StoreUnavailable: the folder holds something else.
     """
     with translated(str(folder)):
+        grown = {folder.parent, *(place.parent for place in folder.parents if not place.exists())}
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_foreign(folder)
         with CommitLock(folder / LOCK).held(COMMIT):
@@ -66,7 +67,8 @@ def create(folder: Path) -> None:
                     catalog.execute("PRAGMA journal_mode = WAL")
                     lay_out(catalog)
             sync(folder)
-            sync(folder.parent)
+            for place in grown:
+                sync(place)
             reached("store-create-committed")
 
 

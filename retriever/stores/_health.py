@@ -5,14 +5,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from retriever.errors import StoreError, StoreUnavailable
-from retriever.stores import _beside, _format, _ledger, _reading
+from retriever.stores import _ann, _beside, _format, _ledger, _reading
 from retriever.stores._database import Database, opened, translated
 from retriever.stores._entries import Packed, content_digest
 from retriever.stores._files import COLUMN_FOLDERS, INDEX_FOLDER, Files
@@ -82,6 +82,27 @@ def _looked(path: Path, found: Callable[[Path, sqlite3.Connection], Iterator[str
             return list(found(path, catalog))
     except StoreError as error:
         return [str(error)]
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The index of one space."""
+
+    space: str
+    rows: int  # that it covers
+    of: int  # rows that there are
+    measured: _ann.Measured | None
+
+
+def indexes(path: Path) -> list[Indexed]:
+    """What is known of the indexes of the library at `path`, which is whole."""
+    with translated(str(path)), closing(opened(path / _format.CATALOG)) as catalog:
+        live = _ledger.columns(catalog)
+        return [
+            Indexed(space, rows, live[space, "vectors"].rows, _ann.note(path / name))
+            for space, (name, rows) in sorted(_ledger.indexes(catalog).items())
+            if (path / name).is_file()
+        ]
 
 
 def _found(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:

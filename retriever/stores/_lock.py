@@ -15,6 +15,8 @@ from typing import Self
 
 from retriever.errors import StoreLocked
 
+_TOLD = 2_048
+"""Bytes of what the lock file says; 200 letters of a command are 1,200 at most."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.001, 0.05  # seconds between two looks at a lock
 
 
@@ -76,8 +78,8 @@ class CommitLock:
     @staticmethod
     def _tell(file: int, work: Work) -> None:
         with suppress(OSError):  # on a full disk the lock still locks
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps(asdict(_Holder.me(work))).encode(), 0)
+            # Always as long: ext4 waits for the disk when a file is closed that was cut off and written again.
+            os.pwrite(file, json.dumps(asdict(_Holder.me(work))).encode().ljust(_TOLD), 0)
 
     def _wait(self, file: int, work: Work) -> None:
         until, pause = time.monotonic() + work.patience, _SHORTEST_WAIT

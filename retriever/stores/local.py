@@ -12,20 +12,29 @@ lock, readers/EPOCH                    locks of the operating system
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from retriever.crashpoints import reached
-from retriever.errors import StoreUnavailable
-from retriever.stores import _ann, _backup, _compaction, _format, _health, _ledger, _versions
+from retriever.errors import StoreError, StoreUnavailable
+from retriever.ports import EncodeSentences
+from retriever.stores import _ann, _backup, _compaction, _format, _health, _ledger, _recall, _versions
 from retriever.stores._database import translated
 from retriever.stores._files import INDEX_FOLDER, Files, index_name
 from retriever.stores._folder import FolderStore
 from retriever.stores._lock import COMMIT, Leases
 from retriever.stores._rows import Column
 from retriever.stores._snapshot import View
-from retriever.types import Searched
+from retriever.types import Entry, Searched
 
 upgrade = _format.upgrade
 problems = _health.problems
+indexes = _health.indexes
+
+
+BEHIND = 5_000
+"""Rows of one space behind its index from which it is built anew while media are added: scoring them takes 1.5 ms."""
+_REST = 20
+"""Times as long as building took, without building."""
 
 
 def build(path: Path, *, create: bool = True) -> "LocalStore":
@@ -45,13 +54,17 @@ def build(path: Path, *, create: bool = True) -> "LocalStore":
 
 
 class LocalStore(FolderStore):
-    """The `Store` port over a folder."""
+    """The `Store` port over a folder.  `encode` makes questions out of sentences for measuring indexes; without it rows
+    of the library are asked."""
+
+    encode: EncodeSentences | None = None
 
     def __init__(self, folder: Path) -> None:
         leases = Leases(folder / _format.READERS)
         self._files = Files(folder, leases)
         super().__init__(folder, self._files, leases)
         self._indexes: dict[str, _ann.Index] = {}
+        self._resting = 0.0  # until when no index is built, but for whoever asks for it
 
     # ----------------------------------------------------------------------------------------------------- reading
 
@@ -79,6 +92,31 @@ class LocalStore(FolderStore):
                     self._indexes[name] = _ann.Index.open(self._folder / name)
             return self._indexes.get(name)
 
+    # ----------------------------------------------------------------------------------------------------- writing
+
+    def add(self, entry: Entry) -> None:
+        super().add(entry)
+        self._keep_up()
+
+    def extend(self, entry: Entry) -> bool:
+        done = super().extend(entry)
+        self._keep_up()
+        return done
+
+    def _keep_up(self) -> None:
+        """While media come in their thousands, few rows are to be behind the indexes: each of them is scored for each
+        question.  Commits wait for this, a twentieth of the time at most, and questions never."""
+        if monotonic() < self._resting:
+            return
+        with self.database.reading() as catalog:
+            covered = _ledger.indexes(catalog)
+            rows = [(held.space, held.rows) for held in _ledger.columns(catalog).values() if held.role == "vectors"]
+        if any(count - covered.get(space, ("", 0))[1] > BEHIND for space, count in rows):
+            begun = monotonic()
+            with suppress(StoreError):  # a full disk, a lock: the media is committed all the same
+                self.refresh()
+            self._resting = monotonic() + _REST * (monotonic() - begun)
+
     # --------------------------------------------------------------------------------------------------- long work
 
     def compact(self) -> None:
@@ -101,13 +139,18 @@ class LocalStore(FolderStore):
                 vectors = view.rows(space, "vectors")
                 name, covered = view.indexes.get(space, ("", 0))
                 older = self._index(name)
-                if older is None:  # deleted, or it cannot be read
+                if older is None or older.measured is None:  # deleted, it cannot be read, or nobody knows what it finds
                     covered = 0
                 if _ann.worthwhile(len(vectors) - covered):
                     new = Column(index_name(space, epoch, len(vectors)), space, "index", len(vectors))
                     with translated(str(self._folder)):
                         (self._folder / INDEX_FOLDER).mkdir(exist_ok=True)
-                        _ann.Index.build(vectors, self._folder / new.name, older)
+                        if older and older.on_disk:
+                            older = _ann.Index.open(self._folder / name, mapped=False)
+                        path, side = self._folder / new.name, view.held[space].query_side
+                        _recall.build(vectors, view.rows(space, "map"), path, older, self.encode, side)
+                    with self._guard:
+                        self._indexes.pop(new.name, None)  # of the same rows, unmeasured
                     reached("store-index-built")
                     self._name_index(new, epoch)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from api import indexing
 from api.indexing import Asked
-from api.parts import ModelChoice
+from api.parts import ModelChoice, Workers
 from indexer.policy import Policy
 from retriever.errors import WrongFormat
 from retriever.types import Metadata
@@ -28,6 +28,9 @@ NAMES = st.text(st.characters(exclude_characters="\0"), max_size=10)
         policy=st.builds(Policy, tries=st.integers(1, 9), most_seconds=st.floats(0, 1e6), most_bytes=st.integers(0)),
         models=st.builds(ModelChoice, model=NAMES, video_model=NAMES),
         every=st.floats(0, 1e6),
+        workers=st.builds(
+            Workers, executor=NAMES, ray_address=NAMES, ray_cpus=st.floats(0, 9), ray_gpus=st.floats(0, 1)
+        ),
         only=st.lists(NAMES, max_size=3).map(tuple),
     )
 )
@@ -40,7 +43,9 @@ def test_what_is_not_said_is_as_usual() -> None:
     assert Asked.of('{"paths": ["/a"]}') == Asked(("/a",))
 
 
-@pytest.mark.parametrize("told", [{"moods": 1}, {"policy": {"moods": 1}}, {"models": {"moods": 1}}])
+@pytest.mark.parametrize(
+    "told", [{"moods": 1}, {"policy": {"moods": 1}}, {"models": {"moods": 1}}, {"workers": {"moods": 1}}]
+)
 def test_what_nobody_knows_here_is_refused(told: dict[str, object]) -> None:
     with pytest.raises(WrongFormat, match="asks for moods"):
         Asked.of(json.dumps({"paths": [], **told}))

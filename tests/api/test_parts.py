@@ -1,5 +1,6 @@
 """Where the parts meet: what is missing drops its modality, loudly, and nothing else."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ import fakes
 import pytest
 
 from api import parts
+from indexer.executors import ray
 from indexer.recipe import Recipe
 from retriever.errors import AlteredWeights, MissingExtra, MissingWeights, SpaceMismatch
 from retriever.registry import Registry
@@ -94,3 +96,15 @@ def test_the_sentence_encoder_is_loaded_when_the_first_question_comes(shelf):
 def test_decoders_leave_room_for_encoders():
     assert parts.decoders(3) == 3
     assert 1 <= parts.decoders(0) <= parts.MOST_DECODERS
+
+
+def test_workers_elsewhere_are_told_in_plain_text_what_to_build(shelf):
+    shelf["ray"] = ray
+    recipe, workers = Recipe("offline"), parts.Workers("ray", "auto", 2.0, 0.25)
+    told = parts.executor(workers, recipe, parts.AS_MADE, 7)
+    assert (told.address, told.cpus, told.gpus, told.most) == ("auto", 2.0, 0.25, 7)
+    assert told.making.page == json.loads(json.dumps(told.making.page))
+    assert told.making.made().spaces == parts.encoders(recipe).spaces
+    assert told.making.page["models"]["device"] == "cuda"
+    plain = parts.executor(parts.Workers("ray"), recipe, parts.AS_MADE, 0)
+    assert plain.making.page["models"]["device"] == "auto"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from api import progress, quotes, show, terminal
 from api.terminal import Paint
-from indexer.events import Advanced, Committed, Opened, Planned, SetAside, Summary, Warned
+from indexer.events import Advanced, Committed, Crew, Depth, Load, Opened, Planned, SetAside, Summary, Warned
 from retriever.types import Answer, Evidence, Label, Line, Media, MediaKind, Modality, Moment, TimeSpan
 
 PLAIN = Paint(False)
@@ -167,6 +167,21 @@ def test_a_run_ends_with_what_was_done_and_every_file_set_aside():
         "1 file set aside:",
         "  b.mp4: empty",
     ]
+
+
+def test_a_run_says_who_set_the_pace_and_who_waited_for_what():
+    load = Load(
+        {
+            "decoders": Crew(10.0, {"files": 0.1, "room": 7.0}),
+            "encoders": Crew(5.0, {"chapters": 0.15}),
+            "store": Crew(5.0, {}),
+        },
+        {"chapters ready": Depth(4.0, area=9.0, seconds=5.0)},
+    )
+    assert progress.closing(Summary(unchanged=1, load=load))[1] == (
+        "  the store set the pace; waited: decoders 71 % for room, encoders 3 % for chapters, store 0 %; "
+        "1.8 chapters were ready on average, 4 at most"
+    )
 
 
 def test_a_run_with_nothing_to_do_says_so():

@@ -17,7 +17,8 @@ from retriever.stores import local
 pytestmark = pytest.mark.slow
 CLIPS = ("s018.mp4", "s034.mp4", "s043.mp3")  # short, and all four modalities
 POINTS = ("store-add-synced", "store-add-committed", "staging-after-checkpoint", "pipeline-before-commit")
-KILLS = 6
+KILLS = 16
+"""With those at named points twenty."""
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,10 @@ DRAWN = 6
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 def test_every_answer_is_as_described(own: Served, mode: GenerationMode) -> None:
-    schema = schemathesis.openapi.from_url(f"{own.url}/openapi.json").exclude(path_regex="/events$")
+    whole = schemathesis.openapi.from_url(f"{own.url}/openapi.json")
+    schema = whole.exclude(
+        path_regex="/events$|/uploads/"
+    )  # these end with a job, those are bytes of a type of their own
     asked = set()
     for operation in schema.get_all_operations():
         found = operation.ok()

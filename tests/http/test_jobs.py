@@ -54,6 +54,17 @@ def test_nothing_else_of_the_machine_is_indexed(own: Served, folder: Path) -> No
     assert own.client.get("/v1/media").json()["total"] == 3
 
 
+def test_a_list_of_files_leads_nowhere_else(own: Served, folder: Path) -> None:
+    clips.film(folder / "clips" / "third.mp4", ["yellow"])
+    listed = folder / "clips" / "list.jsonl"
+    for line in ('{"path": "../secret.mp4"}', '{"path": "/etc/passwd"}', '{"path": "https://evil.example/a.mp4"}'):
+        listed.write_text(f'{{"path": "third.mp4"}}\n{line}\n')
+        assert "which is not below a root" in problem(asked(own, listed), 403)["detail"]
+    listed.write_text('{"path": "third.mp4", "title": "Listed"}\n')
+    assert own.over(asked(own, listed).json()["job"]["id"])["state"] == "done"
+    assert own.found("yellow", limit=1)["moments"][0]["media"]["title"] == "Listed"
+
+
 def test_a_folder_with_a_way_out_in_it_leads_nowhere(own: Served, folder: Path) -> None:
     other = folder / "other"
     other.mkdir()

@@ -2,6 +2,7 @@
 
 import io
 import os
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,18 @@ def test_what_is_no_media_is_set_aside_with_the_reason(own: Served, tmp_path: Pa
     strict(wire.Quarantine, own.client.get("/v1/quarantine").json())
     assert entry["reason"]
     assert "<" not in entry["path"]
+
+
+@pytest.mark.parametrize("name", ["list.jsonl", "list.csv", "LIST.CSV", "list.parquet"])
+def test_a_list_of_files_is_no_media(own: Served, name: str) -> None:
+    """Its lines would name files of the server, and addresses that it would fetch."""
+    answer = own.client.post("/v1/media", files={"file": (name, b'{"path": "/etc/passwd"}')})
+    assert "a list of files" in problem(answer, 415)["detail"]
+    begun = own.client.post(
+        "/v1/uploads",
+        headers={"upload-length": "9", "upload-metadata": f"filename {b64encode(name.encode()).decode()}"},
+    )
+    problem(begun, 415)
 
 
 def test_nothing_that_is_sent_is_half_kept(own: Served) -> None:

@@ -273,6 +273,27 @@ def test_a_child_is_used_again_and_replaced_in_time(film: Path, monkeypatch: pyt
         assert pids[0] != pids[4]
 
 
+def test_a_child_that_grows_is_replaced_in_the_midst_of_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chapter costs it 40 MB, of which it may keep 60: another one goes on after every third chapter."""
+    monkeypatch.setattr(_child_process, "GROWTH", 60 << 20)
+    page = {"scenes": [{"seconds": 26, "block": [9, 9, 9]}], "tones": [{"start": 3, "end": 22}]}
+    honest, leaking = scripted(tmp_path, **page), scripted(tmp_path, "leaking", **page, leak=1 << 20)
+    with Decoder(limit_s=60) as decoder:
+        wanted = list(decoder.chapters(honest, WANTED))
+        alone = decoder.pid
+        chapters, pids = [], []
+        for chapter in decoder.chapters(leaking, WANTED):
+            chapters.append(chapter)
+            pids.append(decoder.pid)
+        assert [chapter.index for chapter in chapters] == list(range(7))
+        assert all(same(one, other) for one, other in zip(chapters, wanted, strict=True))
+        assert pids == [pid for pid in dict.fromkeys(pids) for _ in range(3)][:7]
+        assert len(set(pids)) == 3
+        assert pids[0] == alone
+        decoder.probe(honest)
+        assert decoder.pid == pids[-1], "what has hardly grown stays"
+
+
 def test_a_child_that_does_not_start_is_no_fault_of_the_file(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with Decoder() as decoder, pytest.raises(PluginError, match="does not start"):

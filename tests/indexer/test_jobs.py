@@ -175,7 +175,7 @@ def test_cancelling_clears_what_the_run_began_and_nothing_else(
 ) -> None:
     monkeypatch.setattr(jobs, "LOOK", 0.0)
     monkeypatch.setattr(executor, "BATCH_FRAMES", 1)
-    clip = write_reel(tmp_path / "clips" / "a.synthetic", "red", "blue", "green")
+    clip = write_reel(tmp_path / "clips" / "a.synthetic", *["red", "blue", "green"] * 4)
     record, summary = jobs.register(store, "{}"), Summary()
 
     def pause(event: Event) -> None:

@@ -248,7 +248,7 @@ def test_a_file_that_another_process_is_at_is_left_to_it(house: House) -> None:
 
 
 def house_key(house: House) -> str:
-    from indexer.plan import key_of
+    from indexer.places import key_of
 
     return key_of(house.folder / "a.synthetic")
 

@@ -18,6 +18,7 @@ from retriever.errors import (
     MediaError,
     NoSuchStream,
     OverLimit,
+    Unreachable,
 )
 from retriever.types import Quarantined
 
@@ -29,7 +30,7 @@ def shut(policy: Policy, error: MediaError, before: int, now: float) -> Quaranti
 
 @given(
     tries=st.integers(1, 20),
-    kind=st.sampled_from([DecoderDied, DecodeTimeout, CannotEncode]),
+    kind=st.sampled_from([DecoderDied, DecodeTimeout, CannotEncode, Unreachable]),
     began=st.integers(0, 4_000_000_000).map(float),
 )
 def test_a_poison_file_is_tried_so_often_with_growing_waits_and_no_more(

@@ -1,0 +1,144 @@
+"""Media that come in pieces, over as many connections as it takes: the tus protocol 1.0 (https://tus.io/protocols).
+
+folder/parcels/ID         what has come so far
+folder/parcels/ID.json    how long it will be, its name, what is said of it, whose it is, the job once it is whole
+"""
+
+import json
+import os
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from secrets import token_hex
+from time import time
+
+from api.problems import Problem
+
+LIFE_S = 86_400.0
+"""Seconds after which a parcel that nobody goes on with is thrown away."""
+MOST_SAID = 10_000
+"""Characters of what is said of a parcel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One media on its way."""
+
+    id: str
+    length: int  # bytes that it will have
+    owner: str = ""  # id of the key that sends it; empty: nobody needs one
+    said: dict[str, str] = field(default_factory=dict)  # filename, title, tags (a;b), recorded, collection
+    job: str = ""  # once it is whole
+
+
+class Parcels:
+    """Those of one server; several may share the folder, one writes to a parcel at a time."""
+
+    def __init__(self, folder: Path, largest: int) -> None:
+        self._folder = folder / "parcels"
+        self.largest = largest  # bytes; 0: any
+
+    def begin(self, length: int, said: dict[str, str], owner: str) -> Parcel:
+        """
+        Raises:
+            Problem: it would be too large.
+        """
+        if self.largest and length > self.largest:
+            raise Problem(413, "too large", f"Upload-Length is {length:,}, at most {self.largest:,} bytes are taken")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._clear()
+        parcel = Parcel(token_hex(16), length, owner, said)
+        self.file(parcel).touch()
+        self._note(parcel)
+        return parcel
+
+    def of(self, id: str, owner: str) -> Parcel:
+        """
+        Raises:
+            Problem: there is none of this id, or it is another's: nobody learns which.
+        """
+        note = self._folder / f"{id}.json"
+        if len(id) == 32 and set(id) <= set("0123456789abcdef") and note.is_file():
+            parcel = Parcel(**json.loads(note.read_text(encoding="utf-8")))
+            if parcel.owner == owner:
+                return parcel
+        raise Problem(404, "no such upload", f"{id} is no upload of this server, or it is over")
+
+    def file(self, parcel: Parcel) -> Path:
+        return self._folder / parcel.id
+
+    def come(self, parcel: Parcel) -> int:
+        """Bytes that are there."""
+        return parcel.length if parcel.job else self.file(parcel).stat().st_size
+
+    async def take(self, parcel: Parcel, at: int, blocks: AsyncIterator[bytes]) -> int:
+        """Append what comes, which begins at byte `at`; returns the bytes that are there then.  What came before a line
+        broke stays.
+
+        Raises:
+            Problem: it begins elsewhere than the parcel ends (409), goes on behind its end (413), another writes (423).
+        """
+        descriptor = os.open(self.file(parcel), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "ab") as kept:
+            _alone(kept.fileno())
+            there = os.fstat(kept.fileno()).st_size
+            if at != there:
+                raise Problem(409, "not where it ends", f"Upload-Offset is {at:,}, {there:,} bytes are there")
+            async for block in blocks:
+                if there + len(block) > parcel.length:
+                    raise Problem(413, "too large", f"it goes on behind Upload-Length, {parcel.length:,} bytes")
+                kept.write(block)
+                there += len(block)
+            kept.flush()
+            os.fsync(kept.fileno())
+        return there
+
+    def done(self, parcel: Parcel, job: str) -> None:
+        """It is whole, and no file of the parcels any more."""
+        self._note(replace(parcel, job=job))
+
+    def drop(self, parcel: Parcel) -> None:
+        for file in (self.file(parcel), self._folder / f"{parcel.id}.json"):
+            file.unlink(missing_ok=True)
+
+    def _note(self, parcel: Parcel) -> None:
+        beside = self._folder / f".{parcel.id}.json"
+        beside.write_text(json.dumps(asdict(parcel)), encoding="utf-8")
+        beside.replace(self._folder / f"{parcel.id}.json")
+
+    def _clear(self) -> None:
+        """Away with what nobody goes on with."""
+        for note in self._folder.glob("*.json"):
+            data = self._folder / note.stem
+            touched = max(file.stat().st_mtime for file in (note, data) if file.exists())
+            if time() - touched > LIFE_S:
+                note.unlink(missing_ok=True)
+                data.unlink(missing_ok=True)
+
+
+def told(header: str) -> dict[str, str]:
+    """`Upload-Metadata`: names with their values in base64, with commas between.
+
+    Raises:
+        Problem: it is none.
+    """
+    if len(header) > MOST_SAID:
+        raise Problem(413, "too large", f"Upload-Metadata has more than {MOST_SAID:,} characters")
+    said: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in header.split(","))):
+        name, _, value = pair.partition(" ")
+        try:
+            said[name] = b64decode(value, validate=True).decode("utf-8")
+        except ValueError as error:
+            raise Problem(422, "not said rightly", f"Upload-Metadata: {name} has no text in base64") from error
+    return said
+
+
+def _alone(descriptor: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Problem(423, "somebody is at it", "another request writes to this upload") from error

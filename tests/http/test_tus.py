@@ -1,0 +1,116 @@
+"""Media in pieces, sent by the public client of tus (tuspy), and lines that break."""
+
+from base64 import b64encode
+from pathlib import Path
+
+import clips
+import httpx
+import pytest
+from serving import Served, problem
+
+from api import parcels
+from api.problems import Problem
+
+tus = pytest.importorskip("tusclient.client", reason="tuspy: the extra test is not installed")
+
+SPOKEN = {"tus-resumable": "1.0.0"}
+PIECE = SPOKEN | {"content-type": "application/offset+octet-stream"}
+
+
+def begun(served: Served, length: int, **said: str) -> httpx.Response:
+    told = ",".join(f"{name} {b64encode(value.encode()).decode()}" for name, value in said.items())
+    headers = SPOKEN | {"upload-length": str(length), "upload-metadata": told}
+    return served.client.post("/v1/uploads", headers=headers)
+
+
+def piece(served: Served, at: str, offset: int, data: bytes) -> httpx.Response:
+    return served.client.patch(at, headers=PIECE | {"upload-offset": str(offset)}, content=data)
+
+
+def test_its_public_client_sends_a_film_that_is_found(own: Served, tmp_path: Path) -> None:
+    film = clips.film(tmp_path / "sea.mp4", ["yellow", "green"])
+    client = tus.TusClient(f"{own.url}/v1/uploads")
+    said = {"filename": "sea.mp4", "title": "The sea", "tags": "a;b"}
+    with film.open("rb") as file:
+        uploader = client.uploader(file_stream=file, chunk_size=1_000, metadata=said)
+        uploader.upload_chunk()  # and then the line breaks
+        again = client.uploader(file_stream=file, url=uploader.url, chunk_size=1_000, metadata=said)
+        assert again.offset == 1_000
+        again.upload()
+    job = own.client.head(uploader.url, headers=SPOKEN).headers["reelseek-job"]
+    assert own.over(job)["state"] == "done"
+    first = own.found("yellow", limit=1)["moments"][0]["media"]
+    assert (first["title"], Path(first["path"]).name) == ("The sea", "sea.mp4")
+    assert Path(first["path"]).read_bytes() == film.read_bytes()
+
+
+def test_pieces_go_where_the_last_one_ended(own: Served) -> None:
+    answer = begun(own, 10, filename="a.mp4")
+    assert (answer.status_code, answer.headers["tus-resumable"]) == (201, "1.0.0")
+    at = answer.headers["location"]
+    assert piece(own, at, 0, b"01234").headers["upload-offset"] == "5"
+    problem(piece(own, at, 0, b"01234"), 409)
+    problem(piece(own, at, 6, b"6789"), 409)
+    stands = own.client.head(at, headers=SPOKEN)
+    assert (stands.headers["upload-offset"], stands.headers["upload-length"]) == ("5", "10")
+    problem(piece(own, at, 5, b"567890"), 413)  # behind its end
+    assert own.client.head(at, headers=SPOKEN).headers["upload-offset"] == "5"
+    assert "reelseek-job" in piece(own, at, 5, b"56789").headers
+    problem(piece(own, at, 10, b"x"), 409)
+
+
+def test_what_is_given_up_is_gone(own: Served) -> None:
+    at = begun(own, 10).headers["location"]
+    piece(own, at, 0, b"01234")
+    assert own.client.delete(at, headers=SPOKEN).status_code == 204
+    for answer in (own.client.delete(at, headers=SPOKEN), piece(own, at, 5, b"5")):
+        problem(answer, 404)
+    assert own.client.head(at, headers=SPOKEN).status_code == 404
+    assert not list(Path("lib/uploads/parcels").iterdir())
+
+
+def test_what_cannot_be_is_refused_before_it_is_sent(own: Served) -> None:
+    problem(begun(own, 0), 422)
+    problem(begun(own, -1), 422)
+    problem(begun(own, 10, recorded="soon"), 422)
+    problem(own.client.post("/v1/uploads", headers=SPOKEN | {"upload-length": "9", "upload-metadata": "title !"}), 422)
+    problem(own.client.post("/v1/uploads", headers={"tus-resumable": "0.2.2", "upload-length": "9"}), 412)
+    at = begun(own, 10).headers["location"]
+    problem(own.client.patch(at, headers=SPOKEN | {"upload-offset": "0"}, content=b"x"), 415)
+    problem(own.client.patch("/v1/uploads/..%2f..%2fx", headers=PIECE | {"upload-offset": "0"}, content=b"x"), 404)
+    spoken = own.client.options("/v1/uploads")
+    assert (spoken.status_code, spoken.headers["tus-extension"]) == (204, "creation,termination")
+
+
+async def _blocks(*blocks: bytes):
+    for block in blocks:
+        yield block
+
+
+def test_a_parcel_has_one_writer_and_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    held = parcels.Parcels(tmp_path, largest=100)
+    with pytest.raises(Problem, match="at most 100 bytes"):
+        held.begin(101, {}, "")
+    parcel = held.begin(10, {}, "me")
+    with pytest.raises(Problem, match="no upload of this server"):
+        held.of(parcel.id, "you")
+
+    async def two_at_once() -> None:
+        async def first():
+            yield b"01"
+            with pytest.raises(Problem, match="another request writes"):
+                await held.take(parcel, 2, _blocks(b"23"))
+            yield b"23"
+
+        assert await held.take(parcel, 0, first()) == 4
+
+    asyncio.run(two_at_once())
+    now = held.file(parcel).stat().st_mtime
+    monkeypatch.setattr("api.parcels.time", lambda: now + parcels.LIFE_S + 10)
+    other = held.begin(5, {}, "me")
+    with pytest.raises(Problem, match="or it is over"):
+        held.of(parcel.id, "me")
+    assert held.of(other.id, "me") == other
+    assert held.file(other).read_bytes() == b""
