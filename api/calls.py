@@ -125,7 +125,7 @@ def problem(answer: httpx.Response) -> ClientError:
     return ClientError(answer.status_code, told.title, told.detail, told.position, told.errors)
 
 
-def lost(error: httpx.TransportError, url: object) -> ClientError:
+def lost(error: httpx.RequestError, url: object) -> ClientError:
     """Nobody answered."""
     return ClientError(0, "no answer", f"{url} cannot be asked ({type(error).__name__}: {error}); is it served there?")
 
@@ -141,7 +141,7 @@ class Patience:
         """From now on."""
         self._until, self._wait = self._clock() + self._seconds, FIRST_S
 
-    def after(self, call: Call[Any], outcome: httpx.Response | httpx.TransportError) -> float | None:
+    def after(self, call: Call[Any], outcome: httpx.Response | httpx.RequestError) -> float | None:
         """Seconds until the next try; None: that was the last."""
         if isinstance(outcome, httpx.Response):
             said = outcome.headers.get("retry-after", "")

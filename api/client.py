@@ -178,7 +178,7 @@ class ReelseekClient:
                             patience.begin()
                             yield found
                 outcome = _ended(answer)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             if not following.is_over:
                 sleep(_pause(patience, following, outcome))
@@ -210,7 +210,7 @@ class ReelseekClient:
                 return _result(call, outcome)
             sleep(pause)
 
-    def _outcome(self, call: Call[Any]) -> "httpx.Response | httpx.TransportError":
+    def _outcome(self, call: Call[Any]) -> "httpx.Response | httpx.RequestError":
         try:
             with call.request(self._http) as request:
                 answer = self._http.send(request, stream=True)
@@ -223,7 +223,7 @@ class ReelseekClient:
                                 file.write(block)
                 finally:
                     answer.close()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
         return answer
 
@@ -286,7 +286,7 @@ class AsyncReelseekClient:
                                 patience.begin()
                                 yield found
                 outcome = _ended(answer)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 outcome = error
             if not following.is_over:
                 await asyncio.sleep(_pause(patience, following, outcome))
@@ -315,7 +315,7 @@ class AsyncReelseekClient:
                 return _result(call, outcome)
             await asyncio.sleep(pause)
 
-    async def _outcome(self, call: Call[Any]) -> "httpx.Response | httpx.TransportError":
+    async def _outcome(self, call: Call[Any]) -> "httpx.Response | httpx.RequestError":
         try:
             with call.request(self._http) as request:
                 answer = await self._http.send(request, stream=True)
@@ -328,7 +328,7 @@ class AsyncReelseekClient:
                                 file.write(block)
                 finally:
                     await answer.aclose()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
         return answer
 
@@ -362,20 +362,20 @@ def _opened(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     return {"base_url": url, "headers": headers, "timeout": timeout_s, "trust_env": False}
 
 
-def _result(call: Call[T], outcome: "httpx.Response | httpx.TransportError") -> T:
-    if isinstance(outcome, httpx.TransportError):
+def _result(call: Call[T], outcome: "httpx.Response | httpx.RequestError") -> T:
+    if isinstance(outcome, httpx.RequestError):
         raise calls.lost(outcome, outcome.request.url) from outcome
     return call.result(outcome)
 
 
-def _ended(answer: "httpx.Response") -> "httpx.Response | httpx.TransportError":
+def _ended(answer: "httpx.Response") -> "httpx.Response | httpx.RequestError":
     """A server that stops ends its events before the job is over: as if the connection had been lost."""
     if not answer.is_success:
         return answer
     return httpx.RemoteProtocolError("the events ended before the job", request=answer.request)
 
 
-def _pause(patience: Patience, following: Following, outcome: "httpx.Response | httpx.TransportError") -> float:
+def _pause(patience: Patience, following: Following, outcome: "httpx.Response | httpx.RequestError") -> float:
     """Seconds until events are asked for again.
 
     Raises:

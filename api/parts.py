@@ -338,8 +338,8 @@ def executor(workers: Workers, recipe: Recipe, models: ModelChoice, jobs: int) -
     if not getattr(kind, "FAR", False):
         here: Executor = kind.build()
         return here
-    if workers.ray_gpus:  # `--device` is said of this machine
-        models = replace(models, device="cuda")
+    # `--device` is said of this machine; and Ray may show a node's GPUs to who was given none.
+    models = replace(models, device="cuda" if workers.ray_gpus else "cpu")
     making = Making("api.parts", "encoders_of", {"recipe": recipe.text_form, "models": asdict(models)})
     far: Executor = kind.build(making, workers.ray_address, most=jobs, cpus=workers.ray_cpus, gpus=workers.ray_gpus)
     return far

@@ -238,15 +238,15 @@ class Quarantine(BaseModel):
 
 
 class Curve(BaseModel):
-    """`heights` are logarithms of odds between neighbouring `edges`, in seconds."""
+    """`heights` are logarithms of odds between neighbouring `edges`, in seconds; null where there is nothing at all."""
 
     edges: list[float]
-    heights: list[float]
+    heights: list[float | None]
 
 
 class Timeline(BaseModel):
     duration_s: float
-    chance: float = Field(description="what stays below it may be chance")
+    chance: float | None = Field(description="what stays below it may be chance; null where nothing is known of it")
     curves: dict[str, Curve]
 
 

@@ -3,9 +3,10 @@
 from api.adapters.langchain import ReelseekRetriever
 from api.client import ReelseekClient
 
-retriever = ReelseekRetriever(source=ReelseekClient("http://127.0.0.1:8000"), limit=4)
-for document in retriever.invoke("a parrot"):
-    print(document.page_content, document.metadata["path"], document.metadata["start_s"])
+with ReelseekClient("http://127.0.0.1:8000") as client:
+    retriever = ReelseekRetriever(source=client, limit=4)
+    for document in retriever.invoke("a parrot"):
+        print(document.page_content, document.metadata["path"], document.metadata["start_s"])
 """
 
 from typing import Literal
@@ -23,7 +24,7 @@ try:
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 except ModuleNotFoundError as error:
-    raise MissingExtra(f"this needs {error.name}: pip install 'reelseek[langchain]'") from error
+    raise MissingExtra(f"this needs {(error.name or '').partition('.')[0]}: pip install 'reelseek[langchain]'") from error
 
 
 class ReelseekRetriever(BaseRetriever):

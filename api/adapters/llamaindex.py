@@ -3,9 +3,10 @@
 from api.adapters.llamaindex import ReelseekRetriever
 from api.client import ReelseekClient
 
-retriever = ReelseekRetriever(ReelseekClient("http://127.0.0.1:8000"), limit=4)
-for found in retriever.retrieve("a parrot"):
-    print(found.score, found.text, found.metadata["path"], found.metadata["start_s"])
+with ReelseekClient("http://127.0.0.1:8000") as client:
+    retriever = ReelseekRetriever(client, limit=4)
+    for found in retriever.retrieve("a parrot"):
+        print(found.score, found.text, found.metadata["path"], found.metadata["start_s"])
 """
 
 import asyncio
@@ -21,7 +22,7 @@ try:
     from llama_index.core.retrievers import BaseRetriever
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 except ModuleNotFoundError as error:
-    raise MissingExtra(f"this needs {error.name}: pip install 'reelseek[llamaindex]'") from error
+    raise MissingExtra(f"this needs {(error.name or '').partition('.')[0]}: pip install 'reelseek[llamaindex]'") from error
 
 
 class ReelseekRetriever(BaseRetriever):

@@ -1,6 +1,7 @@
 """Media: what there is, what is known of it, the file itself, small pictures, cuts, lines, relevance over time."""
 
 import mimetypes
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -217,11 +218,12 @@ async def timeline(
         curves = {
             str(modality): {
                 "edges": [round(float(edge), 3) for edge in curve.edges],
-                "heights": [round(float(height), 4) for height in curve.heights],
+                "heights": [round(height, 4) if isfinite(height) else None for height in curve.heights.tolist()],
             }
             for modality, curve in strip.curves.items()
         }
-        return {"duration_s": round(media.duration, 3), "chance": round(strip.chance, 4), "curves": curves}
+        chance = round(strip.chance, 4) if isfinite(strip.chance) else None
+        return {"duration_s": round(media.duration, 3), "chance": chance, "curves": curves}
 
     return JSONResponse(await caller.serving.asking.take(found))
 

@@ -5,9 +5,11 @@ import os
 import secrets
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
@@ -47,25 +49,29 @@ def _as_driver(address: str, cpus: int) -> Iterator[None]:
     if address:
         _answers(address)
         with _told(address):
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            _start(address=address)
         try:
             yield
         finally:
             ray.shutdown()
         return
     with alone():
-        ray.init(
-            "local",
+        _start(
+            address="local",
             num_cpus=max(processors(), cpus),
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
         )
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _start(**how: Any) -> None:
+    with warnings.catch_warnings():  # earlier versions foretell that they will hide no GPUs: these we do not rely on
+        warnings.filterwarnings("ignore", message=".*no longer override accelerator", category=FutureWarning)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **how)
 
 
 def processors() -> int:
@@ -92,7 +98,7 @@ def alone() -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join(os.path.abspath(place) for place in sys.path),  # workers find what we found
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", _token()),  # else Ray writes one into the home folder
     }
-    before = {name: os.environ.get(name) for name in said}
+    before = {name: os.environ.get(name) for name in (*said, "RAY_AUTH_MODE")}  # which Ray sets
     # Ray's servers listen to the whole network unless it takes itself for a machine that can be part of no cluster.
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     os.environ.update(said)

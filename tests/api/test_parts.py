@@ -107,4 +107,4 @@ def test_workers_elsewhere_are_told_in_plain_text_what_to_build(shelf):
     assert told.making.made().spaces == parts.encoders(recipe).spaces
     assert told.making.page["models"]["device"] == "cuda"
     plain = parts.executor(parts.Workers("ray"), recipe, parts.AS_MADE, 0)
-    assert plain.making.page["models"]["device"] == "auto"
+    assert plain.making.page["models"]["device"] == "cpu"

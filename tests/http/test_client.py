@@ -4,6 +4,8 @@ import asyncio
 import inspect
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from indexer import pipeline
 from retriever.errors import BadSettings
 from retriever.settings import resolve
 
+ROOT = Path(__file__).parents[2]
 Ask = Callable[..., Any]
 FOR_OTHERS = ("/healthz", "/readyz", "/metrics", "/v1/session", "/v1/uploads")
 """Parts of the server that are for whoever watches it, for the page, and for clients of tus."""
@@ -249,6 +252,31 @@ def _some(name: str) -> tuple[Any, ...]:
     known |= {"index": (["/a"],), **dict.fromkeys(("stream", "thumbnail"), ("beef", "x"))}
     known |= dict.fromkeys(("media", "media_pages", "jobs", "library", "quarantine", "example"), ())
     return known.get(name, ("beef",))
+
+
+def in_a_new_process(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    return (done.stdout + done.stderr).strip()
+
+
+def test_a_client_needs_neither_models_nor_a_server() -> None:
+    heavy = ("torch", "openvino", "av", "faiss", "fastapi", "uvicorn")
+    told = in_a_new_process(f"import sys, api.client; print([name for name in {heavy} if name in sys.modules])")
+    assert told == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "needs", "extra"),
+    [
+        ("api.client", "httpx", "client"),
+        ("api.adapters.langchain", "langchain_core", "langchain"),
+        ("api.adapters.llamaindex", "llama_index", "llamaindex"),
+    ],
+)
+def test_what_is_not_installed_is_named(module: str, needs: str, extra: str) -> None:
+    told = in_a_new_process(f"import sys; sys.modules[{needs!r}] = None; import {module}").splitlines()[-1]
+    assert told.startswith("retriever.errors.MissingExtra: ")
+    assert told.endswith(f" needs {needs}: pip install 'reelseek[{extra}]'")
 
 
 # ------------------------------------------------------------------------------------------ servers that do not answer

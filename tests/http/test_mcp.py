@@ -181,3 +181,13 @@ def test_what_cannot_be_told_is_complained_of(
     told = capsys.readouterr()
     assert complaint in told.err
     assert told.out == ""
+
+
+def test_what_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "api.mcp")
+    monkeypatch.delattr("api.mcp")
+    monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
+    assert main(["mcp", "--library", str(tmp_path)]) == 1
+    assert "pip install 'reelseek[mcp]'" in capsys.readouterr().err
