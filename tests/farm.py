@@ -85,10 +85,14 @@ def making(**page: Any) -> Making:
 
 def actors(kind: str) -> list[psutil.Process]:
     """The actors of one class that a Ray of this process has."""
+    return _below(lambda words: words[0].startswith(f"ray::{kind}"))
+
+
+def _below(wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if "".join(child.cmdline()).startswith(f"ray::{kind}"):
+            if (words := child.cmdline()) and wanted(words):
                 found.append(child)
     return found
 
@@ -161,5 +165,8 @@ def kept(field: Farm) -> list[tuple[str, float]]:
 
 
 def left_over() -> list[psutil.Process]:
-    """Decoder children below this process."""
-    return [child for child in psutil.Process().children(True) if "indexer._decoder_child" in child.cmdline()]
+    """Decoder children below this process, after the moment that they take to go."""
+    end = monotonic() + 10.0
+    while (found := _below(lambda words: "indexer._decoder_child" in words)) and monotonic() < end:
+        sleep(0.05)
+    return found

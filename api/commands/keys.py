@@ -2,7 +2,7 @@
 
   reelseek keys add phone --scope search --library lib/      # prints the key, once
   reelseek keys add cutter --scope write --collection news --rate 10 --library lib/
-  reelseek keys list --library lib/
+  reelseek keys list --library lib/                          # --json, as ever, for programs
   reelseek keys revoke phone --library lib/
 
 Scopes: search asks and looks; write also sends, changes and takes out media; admin also indexes files of the server and

@@ -32,6 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import socket
+    from contextlib import suppress
     from functools import partial
 
     from retriever.errors import BadSettings, MissingExtra
@@ -51,14 +53,20 @@ def run(args: argparse.Namespace) -> int:
                 f"--host is {chosen.host}; without keys a server listens to its own machine alone (127.0.0.1): "
                 f"reelseek keys add NAME --library {chosen.library} makes one"
             )
-    say(f"{plain(chosen.library)} at http://{chosen.host}:{chosen.port}; Ctrl-C ends it")
-    uvicorn.run(
+    host = chosen.host.strip("[]")
+    config = uvicorn.Config(
         app.build(opened, chosen, _common.models(chosen)),
-        host=chosen.host,
-        port=chosen.port,
         log_level="warning",
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=65_536,
         server_header=False,
     )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, chosen.port), family=family, backlog=2_048) as bound:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+        if args.json:
+            _common.put_json({"library": chosen.library, "url": url})
+        say(f"{plain(chosen.library)} at {url}; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[bound])
     return exits.OK

@@ -36,7 +36,7 @@ def test_no_command_is_wrong_usage(capsys):
 
 def test_an_unknown_command_names_the_nearest(capsys):
     assert main(["serch", "x"]) == exits.USAGE
-    assert "did you mean search?" in capsys.readouterr().err
+    assert "did you mean search or serve?" in capsys.readouterr().err
 
 
 def test_wrong_flags_are_wrong_usage(capsys):
