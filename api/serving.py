@@ -17,6 +17,7 @@ from api.uploads import Shown, Uploads
 from api.workshop import Workshop
 from indexer.jobs import Standing
 from indexer.policy import Policy
+from retriever.lending import Lender
 from retriever.settings import Settings
 from retriever.types import Metadata, RunState
 
@@ -40,6 +41,7 @@ class Serving:
     models: ModelChoice
     roots: tuple[Path, ...]  # below which files of this machine may be indexed on demand
     ring: Ring
+    lender: Lender
     guesses: Guesses = field(default_factory=Guesses)
     meters: Meters = field(default_factory=Meters)
     asking: Turns = field(default_factory=lambda: Turns("asking", ASKERS, ASKING_WAIT))
@@ -53,9 +55,14 @@ class Serving:
         folder = Path(settings.uploads).absolute() if settings.uploads else library.path.absolute() / "uploads"
         uploads, parcels = Uploads(folder, settings.most_bytes), Parcels(folder, settings.most_bytes)
         library.searcher.examples = Shown(library.searcher.examples, uploads.file_of)
+        asks = library.searcher
+        lender = Lender(library.store.snapshot, asks.encode, asks.looking, asks.cache, asks.asks)
+        asks.calibrator = lender
         roots = tuple(Path(root).absolute() for root in settings.roots.split(":") if root)
         store = library.store
-        return cls(library, settings, uploads, parcels, Workshop(opened), Thumbnails(store), models, roots, Ring(store))
+        return cls(
+            library, settings, uploads, parcels, Workshop(opened), Thumbnails(store), models, roots, Ring(store), lender
+        )
 
     def wanted(self, paths: tuple[str, ...], metadata: Metadata | None, prune: bool = False) -> Standing:
         """Register an indexing job, done as the newest one was that came to its end: a library is of one recipe.
@@ -93,5 +100,6 @@ class Serving:
         self.reading.close()
         self.workshop.close()
         self.thumbnails.close()
+        self.lender.close()
         self.uploads.clear()
         self.library.close()

@@ -50,6 +50,7 @@ NOTHING = -30.0
 class Calibration:
     """What is derived from one generation of a library."""
 
+    generation: str
     levels: Levels
     tail: Tail
     segments: int  # of the whole library
@@ -90,22 +91,24 @@ class Calibrator:
         """Of this generation."""
         with self._at_work:
             if library.generation not in self._held:
-                self._looking.check(library)
-                made = self._made(library)
-                self._held = dict([*list(self._held.items())[1 - KEPT :], (library.generation, made)])
-                self._tails = {key: tail for key, tail in self._tails.items() if key[0] in self._held}
-                self._shown = {key: levels for key, levels in self._shown.items() if key in self._held}
+                self._hold(self.made(library))
             return self._held[library.generation]
 
+    def _hold(self, made: Calibration) -> None:
+        """Keep it, and what belongs to those that are kept."""
+        self._held = dict([*list(self._held.items())[1 - KEPT :], (made.generation, made)])
+        self._tails = {key: tail for key, tail in self._tails.items() if key[0] in self._held}
+        self._shown = {key: levels for key, levels in self._shown.items() if key in self._held}
+
     def shown(self, library: Snapshot, known: Calibration) -> Levels:
-        """The levels of this generation for examples."""
+        """The levels of what is `known`, for examples."""
         with self._at_work:
-            if library.generation not in self._shown:
+            if known.generation not in self._shown:
                 plain = self._looking.plain
                 full = f"{REVISION} {library.generation} {plain.key}"
                 made = kept(self._cache, "alike", full, lambda: alike.measure(library, plain))
-                self._shown[library.generation] = alike.levels(library, known.levels, made)
-            return self._shown[library.generation]
+                self._shown[known.generation] = alike.levels(library, known.levels, made)
+            return self._shown[known.generation]
 
     def tail(self, library: Snapshot, known: Calibration, sentence: Sentence, only: Sequence[Only]) -> Tail:
         """How good the best answers are to queries of the same shape that have no answer: background sentences in the
@@ -123,7 +126,7 @@ class Calibrator:
             told = [[_name(one) for one in clause] for clause in shape]
             weights = [_weights(clause).tolist() for clause in sentence.clauses]
             key = (
-                library.generation,
+                known.generation,
                 f"{told} {weights} {[clause.together for clause in sentence.clauses]} {sentence.is_told}",
             )
             if key not in self._tails:
@@ -133,12 +136,14 @@ class Calibrator:
             return self._tails[key]
 
     def _by_media(self, library: Snapshot, known: Calibration, levels: Levels, only: Only) -> "_Answers":
-        name = f"chance-{_name(only)}"
+        name, cache = f"chance-{_name(only)}", self._cache
+        if known.generation != library.generation:  # lent: what comes of both is nothing to keep
+            cache = None
         full = f"{self._key} {' '.join(sides(library))} {library.generation} {self._looking.key} {name}"
         if isinstance(only, frozenset):
-            made = kept(self._cache, "chance-shown", full, lambda: self._shown_to(library, levels, only))
+            made = kept(cache, "chance-shown", full, lambda: self._shown_to(library, levels, only))
         else:
-            made = kept(self._cache, name, full, lambda: self._asked(library, known, only))
+            made = kept(cache, name, full, lambda: self._asked(library, known, only))
         return _Answers(made["keys"].tolist(), made["best"], made["worst"])
 
     def _shown_to(self, library: Snapshot, levels: Levels, spaces: frozenset[str]) -> Arrays:
@@ -166,9 +171,10 @@ class Calibrator:
         scorer = BestTokens(library, self._looking, known.levels)
         return _laid(library, list(scorer.score(views, words, BACKGROUND_DEPTH, EVERYTHING, [only] * len(chosen))))
 
-    def _made(self, library: Snapshot) -> Calibration:
+    def made(self, library: Snapshot) -> Calibration:
         """Ask the background sentences: what chance does in each source, and how good the best answer to each second
         one of them is (several hundred are enough for a tail, and this takes most of the time)."""
+        self._looking.check(library)
         asked = background()
         known, asks = sources(library), sides(library)
         rows = {side: self._rows(asked, side) for side in asks}
@@ -197,7 +203,7 @@ class Calibrator:
         made = kept(self._cache, "calibration", full, make)
         seen, named = ([Scale(*scale) for scale in each.tolist()] for each in made["scales"])
         best, sure = Tail.of(made["best"]), Tail.of(made["sure"])
-        return Calibration(levels(seen, named), best, int(made["segments"]), rows, doubt, sure)
+        return Calibration(library.generation, levels(seen, named), best, int(made["segments"]), rows, doubt, sure)
 
     def _rows(self, asked: Background, side: str) -> Matrix:
         key = f"{self._key} {side}"

@@ -103,6 +103,7 @@ class Farm:
     def __init__(self, folder: Path) -> None:
         self.folder, self.clips = folder, folder / "clips"
         self.said: list[Event] = []
+        self.children: set[psutil.Process] = set()  # of decoders, that the last run was seen to have
         self._open: list[Store] = []
 
     def store(self, name: str) -> Store:
@@ -123,9 +124,10 @@ class Farm:
 
         def watch(event: Event) -> None:
             self.said.append(event)
+            self.children |= set(_below(lambda words: "indexer._decoder_child" in words))
             at(event)
 
-        self.said = []
+        self.said, self.children = [], set()
         store = self.store(name)
         run = Run(
             RECIPE,
@@ -164,9 +166,7 @@ def kept(field: Farm) -> list[tuple[str, float]]:
     return [(event.path, event.done) for event in field.said if isinstance(event, Advanced)]
 
 
-def left_over() -> list[psutil.Process]:
-    """Decoder children below this process, after the moment that they take to go."""
-    end = monotonic() + 10.0
-    while (found := _below(lambda words: "indexer._decoder_child" in words)) and monotonic() < end:
-        sleep(0.05)
-    return found
+def left_over(field: Farm) -> list[psutil.Process]:
+    """Decoder children of the last run that are there after the moment that they take to go."""
+    _, alive = psutil.wait_procs(field.children, timeout=10.0)
+    return [child for child in alive if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

@@ -54,13 +54,13 @@ def test_threads_share_batches_and_get_their_own_answers(kept, monkeypatch: pyte
 
 def test_threads_that_ask_first_calibrate_once(kept, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    whole = Calibrator._made
+    whole = Calibrator.made
 
     def counted(self: Calibrator, library: Snapshot) -> Calibration:
         calls.append(1)
         return whole(self, library)
 
-    monkeypatch.setattr(Calibrator, "_made", counted)
+    monkeypatch.setattr(Calibrator, "made", counted)
     with Library.open("lib") as library, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda question: told(library.search(question, min_confidence=0)), QUESTIONS))
     assert len(calls) == 1

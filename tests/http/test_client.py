@@ -391,6 +391,16 @@ def test_events_go_on_where_they_were_lost(ask: Ask) -> None:
         assert refused(ask, 0, url, "wait", "beef", patience_s=0.0).title == "no answer"
 
 
+def test_what_never_arrived_may_always_be_sent_again() -> None:
+    for call in (calls.delete("beef"), calls.media(), calls.cancel("beef")):
+        for lost in (httpx.ConnectError("refused"), httpx.ConnectTimeout("nobody")):
+            assert Patience(10.0).after(call, lost) is not None
+    assert Patience(10.0).after(calls.delete("beef"), httpx.ReadTimeout("late")) is None
+    busy = httpx.Response(409, headers={"retry-after": "1"})
+    assert Patience(10.0).after(calls.upload("a.mp4"), busy) is not None  # its first request is at work still
+    assert Patience(10.0).after(calls.upload("a.mp4"), httpx.Response(409)) is None
+
+
 @given(
     seconds=st.floats(0, 100),
     outcomes=st.lists(st.none() | st.integers(0, 50), max_size=200),

@@ -85,8 +85,9 @@ def test_local_and_ray_runs_give_identical_libraries(cluster: None, sown: farm.F
     committed = sorted(Path(event.path).stem for event in sown.said if isinstance(event, Committed))
     assert committed == sorted(Path(path).stem for path in summary.indexed) == ["four", "one", "three", "two"]
     assert {Path(path).stem for path in summary.quarantined} == {"crash", "late", "hang", "empty", "letter"}
+    assert sown.children
+    assert farm.left_over(sown) == []
     assert sown.held("ray") == sown.undisturbed()
-    assert farm.left_over() == []
 
 
 def test_a_second_run_does_nothing(cluster: None, sown: farm.Farm) -> None:
@@ -152,8 +153,9 @@ def test_an_actor_that_is_killed_in_the_middle_costs_nothing(
     assert capfd.readouterr().out == "", "a document may be going there"
     assert any(isinstance(event, Warned) and "is lost" in event.message for event in sown.said)
     assert len(farm.kept(sown)) == len(set(farm.kept(sown))) == 10, "a chapter was kept twice"
+    assert sown.children
+    assert farm.left_over(sown) == []
     assert sown.held("ray") == sown.undisturbed()
-    assert farm.left_over() == []
 
 
 @pytest.mark.slow
@@ -285,7 +287,8 @@ def test_a_cancelled_run_leaves_nothing_begun(cluster: None, sown: farm.Farm) ->
     _, state = steered(Wish.CANCEL, sown)
     assert state is RunState.CANCELLED
     assert sown.held("ray")["quarantined"] == {}
-    assert farm.left_over() == []
+    assert sown.children
+    assert farm.left_over(sown) == []
 
 
 def started(field: farm.Farm) -> subprocess.Popen[bytes]:
