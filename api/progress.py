@@ -58,8 +58,8 @@ class Tally:
 
     def count(self, event: Event) -> None:
         match event:
-            case Planned(files=files):
-                self.files, self.began = files, monotonic()
+            case Planned(files=files):  # what was set aside before is none of these
+                self.files, self.began, self.done = files, monotonic(), 0
             case Opened(path=path, duration=duration):
                 self.lengths[path], self.behind[path] = duration, 0.0
             case Advanced(path=path, done=done, frames=frames):

@@ -41,14 +41,14 @@ def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: 
     summary.unchanged += made.unchanged
     summary.renamed += made.renamed
     summary.files += len(made.jobs)
-    run.watch(Planned(len(made.jobs), made.unchanged, len(made.renamed)))
-    for modality, reason in run.encoders.missing.items():
-        run.watch(Warned(f"{modality} is not indexed: {reason}"))
     settle(made, run.store)
     for path, error in made.refused.items():
         run.set_aside(path, error)
     for path, reason in made.shut.items():
         run.failed(path, reason)
+    run.watch(Planned(len(made.jobs), made.unchanged, len(made.renamed)))
+    for modality, reason in run.encoders.missing.items():
+        run.watch(Warned(f"{modality} is not indexed: {reason}"))
     if made.jobs:
         executor.carry_out(made.jobs, run)
     if not run.wish():

@@ -24,7 +24,8 @@ try:
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 except ModuleNotFoundError as error:
-    raise MissingExtra(f"this needs {(error.name or '').partition('.')[0]}: pip install 'reelseek[langchain]'") from error
+    library = (error.name or "").partition(".")[0]
+    raise MissingExtra(f"this needs {library}: pip install 'reelseek[langchain]'") from error
 
 
 class ReelseekRetriever(BaseRetriever):

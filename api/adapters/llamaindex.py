@@ -22,7 +22,8 @@ try:
     from llama_index.core.retrievers import BaseRetriever
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 except ModuleNotFoundError as error:
-    raise MissingExtra(f"this needs {(error.name or '').partition('.')[0]}: pip install 'reelseek[llamaindex]'") from error
+    library = (error.name or "").partition(".")[0]
+    raise MissingExtra(f"this needs {library}: pip install 'reelseek[llamaindex]'") from error
 
 
 class ReelseekRetriever(BaseRetriever):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -366,9 +367,11 @@ def test_half_a_file_is_none(ask: Ask, tmp_path: Path) -> None:
     half = (200, {"content-length": "10"}, b"half")
     with scripted(half, half, (200, {"content-length": "5"}, b"whole")) as (url, _):
         assert ask(url, "stream", "beef", tmp_path / "a").read_bytes() == b"whole"
-    with scripted(half) as (url, _):
-        refused(ask, 0, url, "stream", "beef", tmp_path / "b", patience_s=0.0)
+    for name in ("a", "b"):
+        with scripted(half) as (url, _):
+            refused(ask, 0, url, "stream", "beef", tmp_path / name, patience_s=0.0)
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"whole"
 
 
 def test_who_answers_is_no_reelseek(ask: Ask) -> None:
@@ -389,6 +392,25 @@ def test_events_go_on_where_they_were_lost(ask: Ask) -> None:
         assert len(seen) == 5
     with scripted(told("running"), LOST) as (url, _):
         assert refused(ask, 0, url, "wait", "beef", patience_s=0.0).title == "no answer"
+
+
+def test_patience_is_for_one_silence_and_not_for_a_whole_job(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(step=6)
+    monkeypatch.setattr("api.client.Patience", lambda seconds: Patience(seconds, lambda: float(next(ticks))))
+    answers = [
+        (200, {}, f"data: {json.dumps(JOB | {'state': one})}\n\n".encode()) for one in ("queued", "running", "done")
+    ]
+    with scripted(*answers) as (url, _):
+        assert ask(url, "wait", "beef", patience_s=10.0).state == "done"
+
+
+def test_no_proxy_of_the_environment_is_shown_a_key(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with scripted(LISTED) as (url, seen):
+        assert ask(url, "media", key="rs_a_b", patience_s=0.0).total == 0
+        assert seen[0]["authorization"] == "Bearer rs_a_b"
 
 
 def test_what_never_arrived_may_always_be_sent_again() -> None:
