@@ -119,8 +119,9 @@ def test_what_was_set_aside_while_looking_is_none_of_those_to_index():
     stream = io.StringIO()
     with progress.watching(stream) as watch:
         for number in range(2):
-            for event in (SetAside("/a/none.mp4", "empty"), Planned(1, 0, 0), Committed(f"/a/{number}.mp4", "cafe", {})):
-                watch(event)
+            watch(SetAside("/a/none.mp4", "empty"))
+            watch(Planned(1, 0, 0))
+            watch(Committed(f"/a/{number}.mp4", "cafe", {}))
     lines = stream.getvalue().splitlines()
     assert lines[2] == "[1/1] indexed /a/0.mp4"
     assert lines[5] == "[1/1] indexed /a/1.mp4"
