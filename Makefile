@@ -1,6 +1,7 @@
 # Each target does its own set-up in .venv; all that it needs is Python 3.11, make and the package registry.
 
 PYTHON ?= python3.11
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -22,9 +23,9 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo/demo.py
 
-## The tests that take seconds, and every gate: lint, types, import arrows.
+## The tests that take seconds, and every gate: lint, types, import arrows.  Two at once, file by file.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 ## The slow tests: the demo, kills of the real pack, long media.
 check: $(VENV)/.test

@@ -15,12 +15,14 @@ from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems, wire
 from api.parts import AS_MADE, ModelChoice
 from api.service import Library
 from api.serving import HERE, Serving
+from api.uploads import LARGEST_EXAMPLE
 from retriever.registry import Registry
 from retriever.settings import Settings
 
@@ -28,8 +30,14 @@ ROUTES = Registry("api.routes")
 LOG = logging.getLogger("reelseek.http")
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-UPLOADS = (b"multipart/form-data", b"application/offset+octet-stream")
+KNOWN = SAFE | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
+"""Methods that figures name: a client may make up any number of others."""
+FORM, PIECE = b"multipart/form-data", b"application/offset+octet-stream"
 """Types of bodies that may be large."""
+MEDIA, SHOWN, PIECES = "/v1/media", ("/v1/search", "/v1/examples"), "/v1/uploads/"
+"""Where they may be: what is sent elsewhere is read whole, and before anybody asks for a key."""
+GONE = 499
+"""Status, in figures, of a request whose sender went away before its end."""
 LARGEST_JSON = 1_000_000
 """Bytes of a body that is no upload."""
 FORM_ROOM = 1_000_000
@@ -53,7 +61,12 @@ def build(opened: Callable[[], Library], settings: Settings, models: ModelChoice
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         serving = app.state.serving = Serving.of(opened, settings, models)
-        await serving.asking.take(serving.warm)
+        try:
+            await serving.asking.take(serving.warm)
+        except BaseException as error:
+            app.state.refused = error
+            serving.close()
+            raise
         serving.workshop.start()
         try:
             yield
@@ -105,7 +118,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))  # of several of one name the first counts, as for the routes
         number, began = token_hex(8), perf_counter()
         status = 0
 
@@ -116,12 +129,14 @@ class Gate:
                 message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", number.encode())]
             await send(message)
 
-        refused = self._refused(scope["method"], headers)
+        refused = self._refused(scope, headers)
         try:
             if refused:
                 await refused(scope, receive, told)
             else:
-                await self._app(scope, _limited(receive, self._most(headers)), told)
+                await self._app(scope, _limited(receive, self._most(scope, headers)), told)
+        except ClientDisconnect:  # nobody is there who could be told
+            status = status or GONE
         except Exception:
             LOG.exception("request %s, %s %s", number, scope["method"], scope["path"])
             if status:  # the answer had begun: it ends here, and whoever reads it sees that it is not whole
@@ -131,28 +146,33 @@ class Gate:
             )
         if (serving := getattr(scope["app"].state, "serving", None)) is not None:
             route = getattr(scope.get("route"), "path", "")
-            serving.meters.requests.labels(scope["method"], route, str(status)).inc()
+            method = scope["method"] if scope["method"] in KNOWN else "other"
+            serving.meters.requests.labels(method, route, str(status)).inc()
             serving.meters.seconds.labels(route).observe(perf_counter() - began)
 
-    def _refused(self, method: str, headers: dict[bytes, bytes]) -> ASGIApp | None:
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> ASGIApp | None:
         host = headers.get(b"host", b"").decode("latin-1").rpartition(":")
         name = host[0] if host[0] and not host[2].endswith("]") else host[2] if not host[0] else "".join(host)
         if self._hosts and name not in self._hosts:
             return problems.answer(421, "another host", f"this server is not called {name!r}: --host names it")
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        if method not in SAFE and origin and origin.partition("://")[2] != headers.get(b"host", b"").decode("latin-1"):
+        origin, called = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
+        if scope["method"] not in SAFE and origin and origin.partition("://")[2] != called:
             return problems.answer(403, "another origin", "a page of another origin may not send anything here")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return problems.answer(400, "no length", "Content-Length is no number")
-        most = self._most(headers)
+        most = self._most(scope, headers)
         if most and int(length) > most:
             return problems.answer(413, "too large", f"the body has {int(length):,} bytes, at most {most:,} are taken")
         return None
 
-    def _most(self, headers: dict[bytes, bytes]) -> int:
+    def _most(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
         """Bytes that the body may have; 0: any."""
-        if headers.get(b"content-type", b"").lower().startswith(UPLOADS):
+        path, kind = scope["path"], headers.get(b"content-type", b"").lower()
+        if scope["method"] == "POST" and path in SHOWN and kind.startswith(FORM):
+            return LARGEST_EXAMPLE + FORM_ROOM
+        media = scope["method"] == "POST" and path == MEDIA and kind.startswith(FORM)
+        if media or (scope["method"] == "PATCH" and path.startswith(PIECES) and kind.startswith(PIECE)):
             return self._largest and self._largest + FORM_ROOM
         return LARGEST_JSON
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,7 +18,7 @@ from api.problems import Problem
 from api.serving import Serving
 from api.uploads import ONLY
 from indexer import places
-from indexer.jobs import Standing
+from indexer.jobs import LEAST_ID, Standing
 from retriever.errors import NoSuchJob, NoSuchMedia
 from retriever.types import ApiKey, Filter, Media, Metadata
 
@@ -39,6 +40,11 @@ class Caller:
     def collection(self) -> str:
         """The one that they may see; empty: all."""
         return self.key.collection if self.key else ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether they may still ask, who might when they began."""
+        return self.serving.ring.has(self.key) if self.key else self.serving.is_open
 
     @contextmanager
     def answered(self) -> Iterator[None]:
@@ -83,6 +89,18 @@ class Caller:
             raise NoSuchMedia(f"{id} is no id of this library; GET /v1/media lists what is there")
         return found[0]
 
+    def apart(self, file: Path) -> None:
+        """
+        Raises:
+            Problem: another collection has these very bytes.  A library holds them once, so that one would lose them.
+        """
+        if self.collection:
+            same = Filter(media=frozenset({places.key_of(file)}))
+            with self.serving.library.store.snapshot() as snapshot:
+                taken = snapshot.media(same) and not snapshot.media(self.where(same))
+            if taken:
+                raise Problem(409, "not for this collection", "whoever keeps this library must put this file into it")
+
     def jobs(self) -> list[Standing]:
         """Those that they may see, oldest first."""
         return [one for one in self.serving.library.jobs() if self._is_theirs(one)]
@@ -92,10 +110,14 @@ class Caller:
         Raises:
             NoSuchJob: there is none of this id, or they may not see it: nobody learns which.
         """
-        found = self.serving.library.job(id)
-        if not self._is_theirs(found):
+        if not self.collection:
+            return self.serving.library.job(id)
+        found = [one for one in self.jobs() if one.record.id == id]
+        if not found and len(id) >= LEAST_ID:
+            found = [one for one in self.jobs() if one.record.id.startswith(id)]
+        if len(found) != 1:
             raise NoSuchJob(f"{id} is no job of this library; `reelseek jobs list --all` lists them")
-        return found
+        return found[0]
 
     def brought(self, path: str) -> bool:
         """Whether a file came with one of their jobs."""

@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import isfinite
 from secrets import token_hex, token_urlsafe
 from threading import Lock
 from time import monotonic, time
@@ -39,7 +40,7 @@ def make(store: Store, name: str, scope: str, collection: str = "", rate: float 
         raise BadSettings("a key wants a name, so that people know whose it is")
     if collection and scope == "admin":
         raise BadSettings("--collection narrows a key, and --scope admin is for all of a library: leave one out")
-    if rate < 0:
+    if not (isfinite(rate) and rate >= 0):
         raise BadSettings(f"--rate is {rate:g}; it wants requests a second, 0 for any number")
     secret = token_urlsafe(32)
     scopes = frozenset(SCOPES[: SCOPES.index(scope) + 1])
@@ -87,6 +88,10 @@ class Ring:
         kept = key.digest if key else bytes(32)
         same = hmac.compare_digest(kept, _digest(secret))  # takes as long, whatever is wrong
         return key if key and same and prefix == PREFIX else None
+
+    def has(self, key: ApiKey) -> bool:
+        """Whether it is a key still."""
+        return self._known().get(key.id) == key
 
     def wait(self, key: ApiKey) -> float:
         """Seconds until this key may ask again; 0: it may, and has."""

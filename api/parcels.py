@@ -6,8 +6,10 @@ folder/parcels/ID.json    how long it will be, its name, what is said of it, who
 
 import json
 import os
+from asyncio import to_thread
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
@@ -69,8 +71,15 @@ class Parcels:
         return self._folder / parcel.id
 
     def come(self, parcel: Parcel) -> int:
-        """Bytes that are there."""
-        return parcel.length if parcel.job else self.file(parcel).stat().st_size
+        """Bytes that are there.
+
+        Raises:
+            Problem: another request makes a media of it (423).
+        """
+        try:
+            return parcel.length if parcel.job else self.file(parcel).stat().st_size
+        except FileNotFoundError as error:
+            raise _held() from error
 
     async def take(self, parcel: Parcel, at: int, blocks: AsyncIterator[bytes]) -> int:
         """Append what comes, which begins at byte `at`; returns the bytes that are there then.  What came before a line
@@ -79,7 +88,10 @@ class Parcels:
         Raises:
             Problem: it begins elsewhere than the parcel ends (409), goes on behind its end (413), another writes (423).
         """
-        descriptor = os.open(self.file(parcel), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self.file(parcel), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _held() from error
         with os.fdopen(descriptor, "ab") as kept:
             _alone(kept.fileno())
             there = os.fstat(kept.fileno()).st_size
@@ -91,7 +103,7 @@ class Parcels:
                 kept.write(block)
                 there += len(block)
             kept.flush()
-            os.fsync(kept.fileno())
+            await to_thread(os.fsync, kept.fileno())  # a disk takes its time, and others are answered meanwhile
         return there
 
     def done(self, parcel: Parcel, job: str) -> None:
@@ -111,8 +123,10 @@ class Parcels:
         """Away with what nobody goes on with."""
         for note in self._folder.glob("*.json"):
             data = self._folder / note.stem
-            touched = max(file.stat().st_mtime for file in (note, data) if file.exists())
-            if time() - touched > LIFE_S:
+            with suppress(FileNotFoundError):  # another request has dropped or finished it
+                touched = max(file.stat().st_mtime for file in (note, data) if file.exists() or file is note)
+                if time() - touched <= LIFE_S:
+                    continue
                 note.unlink(missing_ok=True)
                 data.unlink(missing_ok=True)
 
@@ -141,4 +155,8 @@ def _alone(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise Problem(423, "somebody is at it", "another request writes to this upload") from error
+        raise _held() from error
+
+
+def _held() -> Problem:
+    return Problem(423, "somebody is at it", "another request writes to this upload")

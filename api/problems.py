@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api.turns import Busy
@@ -32,6 +33,7 @@ _STATUS: Sequence[tuple[type[Exception], int, str]] = (
     (errors.PluginError, 501, "something is not installed"),
     (errors.WeightsError, 501, "a model is not here"),
     (errors.NoSuchStream, 404, "no such stream"),
+    (errors.OverLimit, 413, "too large"),
     (errors.MediaError, 410, "the file cannot be used"),
     (errors.ReelseekError, 500, "it did not work"),
 )
@@ -39,11 +41,14 @@ _STATUS: Sequence[tuple[type[Exception], int, str]] = (
 _AT = re.compile(r"at character (\d+)")
 
 
-class Problem(Exception):
-    """An answer that is not the one that was hoped for."""
+class Problem(HTTPException):
+    """An answer that is not the one that was hoped for.
+
+    An `HTTPException`, since the framework makes a 400 of whatever else is raised while it reads a body.
+    """
 
     def __init__(self, status: int, title: str, detail: str = "", **more: Any) -> None:
-        super().__init__(detail or title)
+        super().__init__(status, detail or title)
         self.status, self.title, self.detail, self.more = status, title, detail, more
 
 
@@ -61,6 +66,7 @@ def teach(app: FastAPI) -> None:
     """Everything that is raised becomes a problem."""
     app.add_exception_handler(errors.ReelseekError, _ours)
     app.add_exception_handler(RequestValidationError, _wrong)
+    app.add_exception_handler(ValidationError, _wrong)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Problem, _said)
     app.add_exception_handler(Busy, _busy)
@@ -79,7 +85,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _wrong(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+    assert isinstance(error, RequestValidationError | ValidationError)  # the second: of what a route put together
     found = [{"path": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
     detail = "; ".join(f"{one['path']}: {one['message']}" for one in found)
     return answer(422, "the request cannot be read", detail, errors=found)

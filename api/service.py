@@ -329,9 +329,7 @@ class Library:
     def lines(self, moment: Moment) -> list[Line]:
         """What is said and written during a moment, in order of time."""
         with self.store.snapshot() as snapshot:
-            numbers = snapshot.numbers(Filter(media=frozenset({moment.media.key})))
-            found = [line for lines in snapshot.lines(numbers) for line in lines]
-        return sorted((line for line in found if line.span.overlaps(moment.span)), key=lambda line: line.span)
+            return snapshot.lines_over(moment.media.key, moment.span)
 
     def quarantined(self) -> list[Quarantined]:
         """Files that could not be indexed, by path."""

@@ -9,6 +9,7 @@ from api.indexing import Asked
 from api.keys import Ring
 from api.metering import Meters
 from api.parcels import Parcels
+from api.parts import HERE as HERE_WORKERS
 from api.parts import ModelChoice
 from api.service import Library
 from api.thumbnails import Thumbnails
@@ -74,7 +75,7 @@ class Serving:
         asked = Asked(paths, made.pack, made.budget, made.sampling, models=self.models)
         for found in reversed(self.library.jobs()):
             if found.record.state is RunState.DONE:
-                asked = replace(Asked.of(found.record.asked), paths=paths, only=(), every=0.0)
+                asked = replace(Asked.of(found.record.asked), paths=paths, only=(), every=0.0, workers=HERE_WORKERS)
                 break
         policy = Policy(made.tries, made.most_seconds, made.most_bytes, made.least_free)
         asked = replace(asked, metadata=metadata, prune=prune, policy=policy, jobs=made.jobs)

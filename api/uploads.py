@@ -4,9 +4,10 @@ folder/media/4f0c1d2e/holiday.mp4     stays: the library plays it from there
 folder/asked/3f9c….png                goes after an hour
 """
 
+import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ LIFE_S = 3600.0
 MOST_ASKED = 1_000
 """Examples that are kept at once: the oldest go."""
 LARGEST_EXAMPLE = 200_000_000
+LONGEST_NAME = 200
+"""Bytes of a name: file systems take 255, and it has more beside it while it is written."""
 PREFIX = "upload-"
 _NAME = re.compile(r"[^\w.()+-]+")
 _BLOCK = 1 << 20
@@ -60,6 +63,11 @@ class Uploads:
         """
         folder = self._folder / "media" / token_hex(8)
         return self._kept(folder / media_name(name), file, self.largest or None)
+
+    def drop(self, media: Path) -> None:
+        """Away with a media that never was indexed, and its folder."""
+        media.unlink(missing_ok=True)
+        media.parent.rmdir()
 
     def moved(self, name: str, file: Path) -> Path:
         """The same for a file that is there already, beside this folder: it is moved."""
@@ -99,8 +107,17 @@ class Uploads:
         return held.path
 
     def clear(self) -> None:
-        """Away with what is asked with; media stay."""
-        shutil.rmtree(self._folder / "asked", ignore_errors=True)
+        """Away with what is asked with; media stay, and what another server on this folder was sent within the hour."""
+        with self._guard:
+            held, self._held = self._held, {}
+        for one in held.values():
+            one.path.unlink(missing_ok=True)
+        for file in (self._folder / "asked").glob("*"):
+            with suppress(OSError):  # another one clears too
+                if time() - file.stat().st_mtime > LIFE_S:
+                    file.unlink()
+        with suppress(OSError):  # the other has some
+            (self._folder / "asked").rmdir()
 
     def _kept(self, path: Path, file: BinaryIO, largest: int | None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,5 +187,7 @@ def media_name(name: str) -> str:
 
 def plain_name(name: str) -> str:
     """The last part of a name, without what a file system or a page might take amiss."""
-    last = _NAME.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip("._")[-100:]
-    return last or "upload"
+    last = _NAME.sub("_", name.replace("\\", "/").rpartition("/")[2])
+    while len(os.fsencode(last)) > LONGEST_NAME:
+        last = last[1:]  # its end says what it is
+    return last.strip("._") or "upload"

@@ -3,20 +3,25 @@
 Jobs lie in the catalog, so one that was begun and not ended is taken up again by whoever serves next.
 """
 
+import json
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from threading import Event, Thread
+from time import monotonic, sleep, time
 
 from api.indexing import Asked, settled
 from api.service import Library
 from indexer import jobs
 from indexer.jobs import Standing
-from retriever.errors import NoSuchJob, ReelseekError
+from retriever.errors import BadSettings, NoSuchJob, ReelseekError
 from retriever.types import RunRecord, RunState, Wish
 
+LOG = logging.getLogger("reelseek.workshop")
 LOOK_S = 0.5
 """Seconds between two looks for jobs that other processes have registered."""
+PATIENCE_S = 30.0
+"""Seconds that somebody who goes on with a job waits for whoever is about to stop it."""
 
 
 class Workshop:
@@ -44,8 +49,17 @@ class Workshop:
     def again(self, library: Library, record: RunRecord) -> Standing:
         """Take up a job that was paused or failed."""
         found = jobs.named(library.store, record.id)
+        if _watches(found):
+            raise BadSettings(
+                f"job {record.id} watches its folders and has no end, and a server does one job after the other: "
+                f"reelseek jobs resume {record.id} goes on with it"
+            )
         if found.record.state is RunState.CANCELLED:
             raise NoSuchJob(f"job {record.id} was cancelled: register it anew")
+        until = monotonic() + PATIENCE_S
+        while found.by and _stops(found) and monotonic() < until:
+            sleep(LOOK_S / 10)
+            found = jobs.named(library.store, record.id)
         if not found.by and found.record.state is not RunState.QUEUED and not found.is_over:
             library.store.catalog.write_run(replace(found.record, state=RunState.QUEUED, error=""))
         self._called.set()
@@ -65,27 +79,46 @@ class Workshop:
     def _work(self) -> None:
         with self._open() as library:
             while not self._over.is_set():
-                waiting = [one for one in jobs.standing(library.store) if _waits(one)]
-                if waiting:
-                    self._carry_out(library, waiting[0].record)
-                    continue
+                try:
+                    waiting = [one for one in jobs.standing(library.store) if _waits(one)]
+                    if waiting:
+                        self._carry_out(library, waiting[0].record)
+                        continue
+                except (ReelseekError, OSError) as error:  # the library is busy, its disk full: not for ever
+                    LOG.warning("jobs wait: %s", error)
                 self._called.wait(LOOK_S)
                 self._called.clear()
 
     def _carry_out(self, library: Library, record: RunRecord) -> None:
-        self._at = record.id
+        self._at, error = record.id, ""
         try:
-            with suppress(ReelseekError, OSError):  # it is written down with the job
-                library.resume(record.id)
+            library.resume(record.id)
+        except (ReelseekError, OSError) as known:  # it is written down with the job, if that was begun
+            error = str(known)
+        except Exception as unknown:  # whatever a decoder or an encoder makes of a file: other jobs go on
+            LOG.exception("job %s", record.id)
+            error = f"an error of ours: {type(unknown).__name__}: {unknown}"
         finally:
             self._at = ""
-            left = jobs.named(library.store, record.id)
-            if self._over.is_set() and left.record.state is RunState.PAUSED:
-                library.store.catalog.write_run(replace(left.record, state=RunState.QUEUED, ended=None))
-            elif _waits(left):  # it could not even be begun: it would be taken again and again
-                library.store.catalog.write_run(replace(left.record, state=RunState.FAILED))
+        left = jobs.named(library.store, record.id)
+        if self._over.is_set() and left.record.state is RunState.PAUSED:
+            library.store.catalog.write_run(replace(left.record, state=RunState.QUEUED, ended=None))
+        elif _waits(left):  # it would be taken again and again
+            told = replace(left.record, state=RunState.FAILED, error=left.record.error or error, ended=time())
+            library.store.catalog.write_run(told)
+
+
+def _stops(found: Standing) -> bool:
+    """Somebody is at it still, and does no more of it: it is to pause, or has just been written down as stopped."""
+    return found.record.wish is Wish.PAUSE or found.record.state is not RunState.RUNNING
 
 
 def _waits(found: Standing) -> bool:
-    """Nobody is at it, and it was not stopped by anybody: it is new, or whoever was at it has died."""
-    return not found.by and (found.record.state is RunState.QUEUED or found.state == jobs.INTERRUPTED)
+    """Nobody is at it, and it was not stopped by anybody: it is new, or whoever was at it has died.  It has an end."""
+    left = found.record.state is RunState.QUEUED or found.state == jobs.INTERRUPTED
+    return not found.by and left and not _watches(found)
+
+
+def _watches(found: Standing) -> bool:
+    """`index --watch`: it looks again and again."""
+    return bool(json.loads(found.record.asked).get("every"))  # also of a job of a newer version

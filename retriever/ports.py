@@ -37,6 +37,7 @@ from retriever.types import (
     Space,
     Stretch,
     Times,
+    TimeSpan,
     Tokens,
     Vector,
     Wish,
@@ -176,6 +177,10 @@ class Snapshot(Protocol):
 
     def lines(self, numbers: Ids) -> list[list[Line]]:
         """The lines of each of these segments."""
+        ...
+
+    def lines_over(self, media: str, span: TimeSpan) -> list[Line]:
+        """The lines of a media, by its key, that a span overlaps, in order of time."""
         ...
 
     def counts(self) -> Mapping[str, int]:

@@ -3,8 +3,9 @@
   reelseek backup backups/monday --library lib/       # a library itself: search it, or put it back:
   reelseek restore backups/monday --library lib/
 
-The copy is checked before it gets its name; jobs that are at work go on.  A library in Qdrant is copied with reelseek
-import, or with Qdrant's own snapshots.
+The copy is checked before it gets its name; jobs that are at work go on.  Media themselves are not in it, nor those
+that were sent to `serve` (they lie in its --uploads), nor keys.  A library in Qdrant is copied with reelseek import, or
+with Qdrant's own snapshots.
 """
 
 import argparse

@@ -63,12 +63,14 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 _common.put_json({"keys": [shown(key) for key in found]})
             else:
-                for line in table([(key.name, _about(shown(key))) for key in found]):
+                for line in table([(key.name, _about(shown(key)), key.id) for key in found]):
                     put(line)
+                if not found:
+                    say("0 keys: whoever is on the machine of the server may do everything")
     return exits.OK
 
 
 def _about(key: dict[str, object]) -> str:
     where = f", collection {key['collection']}" if key["collection"] else ""
     rate = f", {key['rate']:g} a second" if key["rate"] else ""
-    return f"{key['scope']}{where}{rate}  {key['id']}"
+    return f"{key['scope']}{where}{rate}"

@@ -3,8 +3,8 @@
   reelseek restore backups/monday --library lib/      # all that came since is gone
   reelseek restore backups/monday --library new/      # a second library like it
 
-Who searches goes on with what they look at; the next question is answered from the backup.  Refused while somebody
-indexes into the library.
+Who searches goes on with what they look at; the next question is answered from the backup.  Keys stay those of the
+library; a new one has none.  Refused while somebody indexes into the library.
 """
 
 import argparse

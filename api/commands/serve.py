@@ -9,6 +9,7 @@ indexed on demand.  Ctrl-C lets who asks have an answer, and hands jobs back.
 """
 
 import argparse
+import os
 
 from api import exits
 from api.commands import _common
@@ -32,12 +33,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import logging
     import socket
-    from contextlib import suppress
     from functools import partial
 
-    from retriever.errors import BadSettings, MissingExtra
+    from retriever.errors import BadSettings, MissingExtra, ReelseekError
 
+    # Products of a question are small.  Shared out among cores they take two to five times as much of them, since those
+    # who wait spin; numpy reads this when it is imported, which nothing has done so far.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     chosen = _common.settings(args)
     try:
         import uvicorn
@@ -54,19 +58,34 @@ def run(args: argparse.Namespace) -> int:
                 f"reelseek keys add NAME --library {chosen.library} makes one"
             )
     host = chosen.host.strip("[]")
+    served = app.build(opened, chosen, _common.models(chosen))
     config = uvicorn.Config(
-        app.build(opened, chosen, _common.models(chosen)),
+        served,
         log_level="warning",
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=65_536,
         server_header=False,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, chosen.port), family=family, backlog=2_048) as bound:
+    try:
+        door = socket.create_server((host, chosen.port), family=family, backlog=2_048)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        told = f"--host {chosen.host}, --port {chosen.port}: {why}: name others; --port 0 takes one that is free"
+        raise OSError(error.errno, told) from error
+    with door as bound:
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         if args.json:
             _common.put_json({"library": chosen.library, "url": url})
         say(f"{plain(chosen.library)} at {url}; Ctrl-C ends it")
-        with suppress(KeyboardInterrupt):
+        refused = partial(getattr, served.state, "refused", None)
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not isinstance(refused(), ReelseekError))
+        try:
             uvicorn.Server(config).run(sockets=[bound])
+        except KeyboardInterrupt:
+            pass
+        except SystemExit:
+            if isinstance(why := refused(), ReelseekError):  # the library cannot be asked: it is told in one line
+                raise why from None
+            raise
     return exits.OK

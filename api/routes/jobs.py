@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +13,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from api import describing, repeats, schemas, wire
 from api.callers import Administering, Searching, Writing
 from api.problems import Problem
+from api.turns import Busy
 from indexer import jobs as standing
 from indexer import manifests
 from indexer.jobs import Standing
 from retriever import processes
+from retriever.errors import NoSuchJob
 from retriever.types import Metadata
 
 routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -96,7 +99,15 @@ async def events(id: str, caller: Searching) -> StreamingResponse:
     async def told() -> AsyncIterator[str]:
         last, quiet = "", 0.0
         while True:
-            now = await serving.reading.take(serving.library.job, found.record.id)
+            if not caller.stands:
+                return
+            try:
+                now = await serving.reading.take(serving.library.job, found.record.id)
+            except Busy:  # it looks again in a while
+                await asyncio.sleep(LOOK_S)
+                continue
+            except NoSuchJob:  # the library was restored from before it
+                return
             text = json.dumps(schemas.job(now))
             if text != last:
                 yield f"event: job\ndata: {text}\n\n"
@@ -129,6 +140,10 @@ def _below(text: str, roots: tuple[Path, ...]) -> str:
         for place, _ in manifests.read(real):
             if not isinstance(place, Path) or not _is_below(place.resolve(), roots):
                 raise Problem(403, "not below a root", f"{text} lists {place}, which is not below a root")
+    for folder, _, names in os.walk(real):  # of a file: nothing
+        for file in (Path(folder, name) for name in names):
+            if file.is_symlink() and not _is_below(file.resolve(), roots):
+                raise Problem(403, "not below a root", f"{file} is a link to what is not below a root")
     return str(real)
 
 

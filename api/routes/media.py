@@ -9,18 +9,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.datastructures import UploadFile
+from starlette.types import Receive, Scope, Send
 
 from api import answering, clipping, describing, export, paging, repeats, schemas, wire
 from api.callers import Caller, Searching, Writing
 from api.problems import Problem
 from api.wire import answers
 from retriever.errors import BadSettings
-from retriever.types import Filter, Media, MediaKind, Metadata, Modality, Quarantined
+from retriever.types import Filter, MediaKind, Metadata, Modality, Quarantined
 
 routes = APIRouter(tags=["media"])
 PAGE = 50
 TOLD = ("title", "recorded", "collection")
 """What a form says of a file beside its tags."""
+LARGEST_FIELD = 16_384
+"""Bytes of one of those, of which memory holds all."""
 PLAYED = frozenset({"video", "audio", "image"})
 """Kinds of content that a browser is told; others are bytes to it, whatever they are called."""
 
@@ -78,7 +81,7 @@ async def sent(
 ) -> JSONResponse:
     """Send a media; it is indexed by a job.  With an `Idempotency-Key` it may be sent again, and comes once."""
     serving = caller.serving
-    async with request.form(max_files=1, max_fields=200) as form:
+    async with request.form(max_files=1, max_fields=200, max_part_size=LARGEST_FIELD) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise Problem(422, "no file", "the form has no file in its field `file`")
@@ -89,7 +92,12 @@ async def sent(
 
         def register() -> dict[str, Any]:
             kept = serving.uploads.media(file.filename or "", file.file)
-            return {"job": schemas.job(serving.wanted((str(kept),), metadata))}
+            try:
+                caller.apart(kept)
+                return {"job": schemas.job(serving.wanted((str(kept),), metadata))}
+            except BaseException:  # no job knows of it
+                serving.uploads.drop(kept)
+                raise
 
         store = serving.library.store
         made = await serving.reading.take(repeats.once, store, caller.id, idempotency_key, asked, register)
@@ -99,21 +107,21 @@ async def sent(
 @routes.get("/v1/media/{id}", response_model=wire.Media)
 async def one(id: str, caller: Searching) -> JSONResponse:
     """One media."""
-    return JSONResponse(answering.media(await caller.serving.reading.take(caller.media, id)))
+    return JSONResponse(await caller.serving.reading.take(lambda: answering.media(caller.media(id))))
 
 
 @routes.patch("/v1/media/{id}", response_model=wire.Media)
 async def amended(id: str, said: wire.Said, caller: Writing) -> JSONResponse:
     """Change what is known of a media; what the body does not name stays."""
 
-    def change() -> Media:
+    def change() -> dict[str, Any]:
         media = caller.media(id)
         now = caller.said(describing.said(media.metadata, **said.model_dump(exclude_none=True)))
         caller.serving.library.store.set_metadata(media.key, now)
-        return caller.media(media.key)
+        return answering.media(caller.media(media.key))
 
     answering.checked(said.model_dump(exclude_none=True))
-    return JSONResponse(answering.media(await caller.serving.reading.take(change)))
+    return JSONResponse(await caller.serving.reading.take(change))
 
 
 @routes.delete("/v1/media/{id}", response_model=wire.Deleted)
@@ -181,7 +189,7 @@ async def clip(
         for suffix in (".mp4", ".mkv") if media.kind is MediaKind.VIDEO else (".m4a", ".wav", ".mka"):
             out = Path(folder.name) / f"{media.key}-{start:.2f}-{end:.2f}{suffix}"
             try:
-                return caller.serving.library.clip(f"{media.key}@{start}-{end}", out, exact=exact).cut.file
+                return caller.serving.library.clip(f"{media.key}@{start:f}-{end:f}", out, exact=exact).cut.file
             except BadSettings as error:  # this container cannot hold these streams as they are
                 refused = error
         raise refused
@@ -191,7 +199,19 @@ async def clip(
     except BaseException:
         folder.cleanup()
         raise
-    return FileResponse(made, media_type=_type(made), filename=made.name, background=after)
+    return _Cut(made, media_type=_type(made), filename=made.name, background=after)
+
+
+class _Cut(FileResponse):
+    """A file whose folder goes after it, also where no byte was sent: a range behind its end, a line that broke."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        after, self.background = self.background, None
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if after is not None:
+                await after()
 
 
 @routes.get("/v1/media/{id}/transcript.vtt", response_class=Response, responses=answers("text/vtt"))
@@ -214,7 +234,8 @@ async def timeline(
 
     def found() -> dict[str, Any]:
         media = caller.media(id)
-        (strip,) = caller.serving.library.relevance(query, media.key)
+        with caller.answered():
+            (strip,) = caller.serving.library.relevance(query, media.key)
         curves = {
             str(modality): {
                 "edges": [round(float(edge), 3) for edge in curve.edges],

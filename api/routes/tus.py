@@ -56,8 +56,16 @@ async def begun(
 async def stands(id: str, caller: Writing) -> Response:
     """How much of it is there."""
     held = caller.serving.parcels
-    parcel = await caller.serving.reading.take(held.of, id, caller.id)
-    return _answer(200, Upload_Offset=str(held.come(parcel)), Upload_Length=str(parcel.length), **_job(parcel))
+
+    def found() -> tuple[Parcel, int]:
+        parcel = held.of(id, caller.id)
+        there = held.come(parcel)
+        if there == parcel.length and not parcel.job:  # its last piece came, and no answer went back
+            parcel = _whole(caller, parcel)
+        return parcel, there
+
+    parcel, there = await caller.serving.reading.take(found)
+    return _answer(200, Upload_Offset=str(there), Upload_Length=str(parcel.length), **_job(parcel))
 
 
 @routes.patch("/{id}", status_code=204, openapi_extra={
@@ -88,7 +96,7 @@ async def come(
 async def dropped(id: str, caller: Writing) -> Response:
     """Give an upload up."""
     held = caller.serving.parcels
-    held.drop(await caller.serving.reading.take(held.of, id, caller.id))
+    await caller.serving.reading.take(lambda: held.drop(held.of(id, caller.id)))
     return _answer(204)
 
 
@@ -96,8 +104,15 @@ def _whole(caller: Caller, parcel: Parcel) -> Parcel:
     """Index what is whole."""
     serving = caller.serving
     metadata = _metadata(caller, parcel.said)
-    kept = serving.uploads.moved(parcel.said.get("filename", ""), serving.parcels.file(parcel))
-    job = serving.wanted((str(kept),), metadata)
+    file = serving.parcels.file(parcel)
+    caller.apart(file)
+    kept = serving.uploads.moved(parcel.said.get("filename", ""), file)
+    try:
+        job = serving.wanted((str(kept),), metadata)
+    except BaseException:  # it is whole still, and whoever asks again begins the job
+        kept.rename(file)
+        kept.parent.rmdir()
+        raise
     serving.parcels.done(parcel, job.record.id)
     return serving.parcels.of(parcel.id, caller.id)
 

@@ -302,6 +302,16 @@ class Snapshot:
             [Line(TimeSpan(line[0], line[1]), line[2], Modality(line[3]), line[4]) for line in each] for each in found
         ]
 
+    def lines_over(self, media: str, span: TimeSpan) -> list[Line]:
+        with self._reading() as catalog:
+            rows = catalog.execute(
+                "SELECT start, end, text, modality, confidence FROM line"
+                " WHERE media = (SELECT number FROM media WHERE key = ?) AND start < ? AND end > ?"
+                " ORDER BY start, end, middle, position",
+                (media, span.end, span.start),
+            ).fetchall()
+        return [Line(TimeSpan(start, end), text, Modality(kind), sure) for start, end, text, kind, sure in rows]
+
     # ------------------------------------------------------------------------------------------------------- counts
 
     def counts(self) -> Mapping[str, int]:

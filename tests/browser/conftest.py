@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 ARGUMENTS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--lang=en-GB", "--mute-audio"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
-    """The browser of the system; none is downloaded."""
+    """The browser of the system; none is downloaded.  Playwright keeps an event loop in this thread as long as it is
+    open, and other tests want one of their own."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         pytest.skip("no Chromium: neither chromium nor chromium-browser is installed")

@@ -863,6 +863,22 @@ def test_old_runs_are_forgotten_and_open_ones_are_not(store: Store, monkeypatch:
     assert [run.id for run in store.catalog.runs()] == ["run0", "run4", "run5"]
 
 
+@pytest.mark.parametrize("span", [(0.0, 1.0), (0.5, 2.0), (2.0, 4.5), (3.9, 100.0), (50.0, 60.0)])
+def test_lines_over_a_span_are_those_that_it_overlaps(store: Store, span: tuple[float, float]) -> None:
+    """One that lasts for long lies over spans that its middle is far from."""
+    long = Line(TimeSpan(0.0, 11.0), "it stands there all the time", Modality.TEXT, 1.0)
+    twin = Line(TimeSpan(0.0, 11.0), "and so does this", Modality.SPEECH, 1.0)
+    store.add(entry("a", lines=[*entry("a").lines, long, twin]))
+    store.add(entry("b"))
+    with store.snapshot() as snapshot:
+        every = [line for lines in snapshot.lines(snapshot.numbers(only("a"))) for line in lines]
+        found = snapshot.lines_over("a", TimeSpan(*span))
+        plain = [line for line in every if line.span.overlaps(TimeSpan(*span))]
+        assert sorted(found, key=repr) == sorted(plain, key=repr)
+        assert [line.span for line in found] == sorted(line.span for line in found)
+        assert snapshot.lines_over("nobody", TimeSpan(0, 9)) == []
+
+
 def test_keys_are_kept_by_name_and_forgotten(store: Store) -> None:
     catalog = store.catalog
     assert catalog.api_keys() == []

@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
@@ -136,6 +137,52 @@ def test_the_beginning_of_an_id_tells_a_tenant_of_no_other_job(folder: Path) -> 
             assert problem(told[0], 404)["detail"].replace("abcd", "ffff") == problem(told[1], 404)["detail"]
             library.store.catalog.write_run(ours)
             assert served.client.get("/v1/jobs/abcd", headers=tenant).json()["id"] == "abcd0003"
+
+
+def test_who_sends_the_same_bytes_takes_nothing_from_another_collection(folder: Path) -> None:
+    """A library holds them once."""
+    film = clips.film(folder / "new.mp4", ["yellow"]).read_bytes()
+    with Library.open("lib") as library:
+        library.index([folder / "new.mp4"], metadata=Metadata(title="a secret", collection="theirs"))
+        tenant, other = (by(keys.make(library.store, name, "write", name)[1]) for name in ("ours", "theirs"))
+    with serving(partial(Library.open, folder / "lib")) as served:
+        told = problem(served.client.post("/v1/media", files={"file": ("b.mp4", film)}, headers=tenant), 409)
+        assert "new.mp4" not in str(told)
+        length = {"upload-length": str(len(film))}
+        at = served.client.post("/v1/uploads", headers=SPOKEN | tenant | length).headers["location"]
+        sent = served.client.patch(at, headers=PIECE | tenant | {"upload-offset": "0"}, content=film)
+        problem(sent, 409)
+        assert served.client.get("/v1/media", headers=tenant).json()["total"] == 0
+        assert served.client.get("/v1/media", headers=other).json()["media"][0]["metadata"]["title"] == "a secret"
+        assert served.client.post("/v1/media", files={"file": ("b.mp4", film)}, headers=other).status_code == 202
+    assert len(list(Path("lib/uploads/media").iterdir())) == 1  # what was refused is not kept
+
+
+def test_a_link_in_a_folder_leads_nowhere_else(own: Served, folder: Path) -> None:
+    (folder / "clips" / "link.mp4").symlink_to(clips.film(folder / "secret.mp4", ["yellow"]))
+    problem(own.client.post("/v1/jobs", json={"paths": [str(folder / "clips")]}), 403)
+    (folder / "clips" / "link.mp4").unlink()
+    (folder / "clips" / "link.mp4").symlink_to(folder / "clips" / "first.mp4")
+    assert own.client.post("/v1/jobs", json={"paths": [str(folder / "clips")]}).status_code == 202
+
+
+def test_a_cut_of_which_nothing_is_sent_leaves_no_folder(own: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would remove it some time, and warn of it."""
+    made: list[Path] = []
+
+    class Noted(TemporaryDirectory[str]):
+        def __init__(self, **how: Any) -> None:
+            super().__init__(**how)
+            made.append(Path(self.name))
+
+    monkeypatch.setattr("api.routes.media.TemporaryDirectory", Noted)
+    (film, *_) = own.client.get("/v1/media", params={"kind": "video"}).json()["media"]
+    span = {"start": "0", "end": "1"}
+    for ranges in ("bytes=99999999-", "bytes=x-"):
+        answer = own.client.get(f"/v1/media/{film['id']}/clip", params=span, headers={"range": ranges})
+        assert answer.status_code in (400, 416)
+    assert len(made) == 2
+    until(lambda: not any(folder.exists() for folder in made))
 
 
 # ---------------------------------------------------------------------------------------------------------------- keys
@@ -285,9 +332,10 @@ def test_a_folder_that_is_watched_holds_up_no_other_job(folder: Path) -> None:
     with serving(partial(Library.open, folder / "lib"), Settings(roots=str(folder / "clips"))) as served:
         time.sleep(1.5)
         job = served.client.post("/v1/jobs", json={"paths": [str(folder / "clips" / "first.mp4")]}).json()["job"]["id"]
-        with httpx.Client(base_url=served.url, timeout=10) as client, client.stream(
-            "GET", f"/v1/jobs/{job}/events"
-        ) as told:
+        with (
+            httpx.Client(base_url=served.url, timeout=10) as client,
+            client.stream("GET", f"/v1/jobs/{job}/events") as told,
+        ):
             assert '"done"' in told.read().decode()
 
 

@@ -266,6 +266,8 @@ def test_keys_are_made_listed_and_revoked(folder: Path, capsys: pytest.CaptureFi
     assert main(["keys", "revoke", text.split("_")[1]]) == 0
     assert main(["keys", "list", "--json"]) == 0
     assert capsys.readouterr().out.endswith('"keys": []\n}\n')
+    assert main(["keys", "list"]) == 0
+    assert capsys.readouterr().err.startswith("0 keys: ")
 
 
 def test_elsewhere_nobody_is_served_without_a_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

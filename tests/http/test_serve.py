@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -51,4 +52,7 @@ def test_it_says_where_it_is_answers_and_ends(folder: Path, host: str) -> None:
 def test_a_port_that_is_taken_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", "--port", str(taken.getsockname()[1])]) == 1
-    assert "in use" in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"reelseek: --host 127\.0\.0\.1, --port \d+: .* in use: .*--port 0 takes one that is free", line
+    )
