@@ -323,7 +323,18 @@ class Workers:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(*(getattr(settings, field.name) for field in fields(cls)))
+        """
+        Raises:
+            BadSettings: a cluster is told of, and it is not to carry anything out.
+        """
+        made = cls(*(getattr(settings, field.name) for field in fields(cls)))
+        if made.executor == HERE.executor and made != HERE:
+            said = next(field.name for field in fields(cls) if getattr(made, field.name) != getattr(HERE, field.name))
+            raise BadSettings(
+                f"--{said.replace('_', '-')} is about a cluster, and --executor is {made.executor}: "
+                "add --executor ray, or leave it out"
+            )
+        return made
 
 
 HERE = Workers()

@@ -69,11 +69,13 @@ class Lender(Calibrator):
 
     def _work(self) -> None:
         began = monotonic()
-        with suppress(ReelseekError, OSError), self._snapshot() as library:
-            made = self.made(library)
-            with self._at_work:
-                self._hold(made)
-        self._rested = monotonic() + REST * (monotonic() - began)
+        try:
+            with suppress(ReelseekError, OSError), self._snapshot() as library:
+                made = self.made(library)
+                with self._at_work:
+                    self._hold(made)
+        finally:
+            self._rested = monotonic() + REST * (monotonic() - began)
 
 
 def _will_do(known: Calibration, library: Snapshot) -> bool:

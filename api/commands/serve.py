@@ -13,7 +13,7 @@ import os
 
 from api import exits
 from api.commands import _common
-from api.terminal import plain, say
+from api.terminal import counted, plain, say
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 f"--host is {chosen.host}; without keys a server listens to its own machine alone (127.0.0.1): "
                 f"reelseek keys add NAME --library {chosen.library} makes one"
             )
+        media = counted(library.held()["media"], "media", "media")
     host = chosen.host.strip("[]")
     served = app.build(opened, chosen, _common.models(chosen))
     config = uvicorn.Config(
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
         if args.json:
             _common.put_json({"library": chosen.library, "url": url})
-        say(f"{plain(chosen.library)} at {url}; Ctrl-C ends it")
+        say(f"{plain(chosen.library)}, {media}, at {url}; Ctrl-C ends it")
         refused = partial(getattr, served.state, "refused", None)
         logging.getLogger("uvicorn.error").addFilter(lambda _: not isinstance(refused(), ReelseekError))
         try:

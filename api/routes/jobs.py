@@ -135,7 +135,7 @@ def _below(text: str, roots: tuple[Path, ...]) -> str:
     """
     real = Path(text).resolve()
     if not Path(text).is_absolute() or not _is_below(real, roots) or not real.exists():
-        raise Problem(403, "not below a root", f"{text} is nothing below the roots of this server (--roots names them)")
+        raise Problem(403, "not below a root", f"{text} is no whole path below the roots of this server (--roots)")
     if real.is_file() and real.suffix.lower() in manifests.SUFFIXES:
         for place, _ in manifests.read(real):
             if not isinstance(place, Path) or not _is_below(place.resolve(), roots):

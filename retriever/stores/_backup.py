@@ -105,6 +105,7 @@ def _replace(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> None:
             rows = theirs.execute(f"SELECT * FROM {table}")
             places = ", ".join("?" * len(rows.description))
             ours.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+    ours.execute("DELETE FROM once")  # their answers name jobs that may be gone
 
 
 def _nobody_indexes(ours: sqlite3.Connection, folder: Path) -> None:

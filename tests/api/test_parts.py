@@ -10,8 +10,9 @@ import pytest
 from api import parts
 from indexer.executors import ray
 from indexer.recipe import Recipe
-from retriever.errors import AlteredWeights, MissingExtra, MissingWeights, SpaceMismatch
+from retriever.errors import AlteredWeights, BadSettings, MissingExtra, MissingWeights, SpaceMismatch
 from retriever.registry import Registry
+from retriever.settings import Settings
 from retriever.stores import memory
 from retriever.types import Modality
 
@@ -108,3 +109,11 @@ def test_workers_elsewhere_are_told_in_plain_text_what_to_build(shelf):
     assert told.making.page["models"]["device"] == "cuda"
     plain = parts.executor(parts.Workers("ray"), recipe, parts.AS_MADE, 0)
     assert plain.making.page["models"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize("said", [{"ray_address": "auto"}, {"ray_gpus": 1.0}, {"ray_cpus": 2.0}])
+def test_a_cluster_that_is_told_of_is_to_be_used(said):
+    flag = f"--{next(iter(said)).replace('_', '-')}"
+    with pytest.raises(BadSettings, match=f"{flag} is about a cluster.*add --executor ray"):
+        parts.Workers.of(Settings(**said))
+    assert parts.Workers.of(Settings(executor="ray", **said)).executor == "ray"

@@ -18,7 +18,7 @@ from retriever.errors import DiskFull, StoreLocked, StoreUnavailable
 from retriever.stores import _backup, local
 from retriever.stores._lock import COMPACTION, Work
 from retriever.stores.local import LocalStore
-from retriever.types import FileStat, Quarantined
+from retriever.types import ApiKey, FileStat, Quarantined
 
 
 def held(store: LocalStore) -> dict[str, Any]:
@@ -165,6 +165,23 @@ def test_a_restored_library_is_what_it_was(store: LocalStore, folder: Path) -> N
     store.add(entry("z"))
     assert "z" in held(store)["media"]
     assert found(beside(folder)) == before
+
+
+def test_keys_stay_those_of_the_library_and_answers_are_forgotten(store: LocalStore, folder: Path) -> None:
+    """A backup brings no key back that was revoked since, and no job is told of that is gone."""
+    old, new = (ApiKey(name, name, b"", frozenset({"search"})) for name in ("old", "new"))
+    store.catalog.write_key(old)
+    store.back_up(beside(folder))
+    store.catalog.forget_key("old")
+    store.catalog.write_key(new)
+    store.catalog.claim("", "token", "asked")
+    store.catalog.settle("", "token", "{}")
+    store.restore(beside(folder))
+    assert store.catalog.api_keys() == [new]
+    assert store.catalog.claim("", "token", "asked") is None
+    copy = local.build(beside(folder))
+    assert copy.catalog.api_keys() == []
+    copy.close()
 
 
 def test_another_process_that_has_it_open_sees_the_backup(store: LocalStore, folder: Path) -> None:
