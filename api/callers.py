@@ -142,7 +142,12 @@ def may(scope: str) -> Callable[[Request], Caller]:
             return Caller(serving)
         text = given(request)
         if not text:
-            raise Problem(401, "a key is needed", "say it as `Authorization: Bearer KEY`; reelseek keys add makes one")
+            raise Problem(
+                401,
+                "a key is needed",
+                "say it as `Authorization: Bearer KEY` (the Python client: key=, or REELSEEK_API_KEY); "
+                "reelseek keys add makes one",
+            )
         key = judged(serving, text, request.client.host if request.client else "")
         if scope not in key.scopes:
             raise Problem(403, "not with this key", f"this wants a key with the scope {scope}")

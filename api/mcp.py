@@ -96,7 +96,7 @@ class Transcript(BaseModel):
 class Job(BaseModel):
     id: str
     state: str
-    counts: dict[str, float]
+    counts: dict[str, int | float]
     error: str
 
 

@@ -116,10 +116,15 @@ def told(event: Event, paint: Paint, tally: Tally, work: Work) -> str:
         case Committed(path=path):
             return f"{of}{paint.green(work.done)} {near(path)}"
         case SetAside(path=path, reason=reason):
-            return f"{of}{paint.red(work.aside)} {near(path)}: {plain(reason)}"
+            return f"{of}{paint.red(work.aside)} {near(path)}: {plain(_once(path, reason))}"
         case Warned(message=message):
             return f"{paint.marked('note')}: {plain(message)}" if paint.on else f"note: {plain(message)}"
     return ""
+
+
+def _once(path: str, reason: str) -> str:
+    """Without the path that it begins with, which stands before it."""
+    return reason.removeprefix(path).lstrip(": ") if reason.startswith((f"{path} ", f"{path}: ")) else reason
 
 
 class Bars:

@@ -259,7 +259,7 @@ class Job(BaseModel):
     created_at: float
     began_at: float | None
     ended_at: float | None
-    counts: dict[str, float]
+    counts: dict[str, int | float]
     error: str
 
 

@@ -96,7 +96,7 @@ EVENTS = [
     Advanced("/a/two.mp4", 5.0, 12, {"decode": 0.1}),
     Committed("/a/one.mp4", "cafe", {}),
     SetAside("/a/two.mp4", "broken\nbadly"),
-    SetAside("/a/three.mp4", "empty"),
+    SetAside("/a/three.mp4", "/a/three.mp4 is empty"),
 ]
 
 
@@ -110,7 +110,7 @@ def test_without_a_terminal_there_is_a_line_a_file():
         "3 files to index, 4 unchanged, 1 renamed",
         "[1/3] indexed /a/one.mp4",
         "[2/3] set aside /a/two.mp4: broken�badly",
-        "[3/3] set aside /a/three.mp4: empty",
+        "[3/3] set aside /a/three.mp4: is empty",
     ]
 
 
