@@ -96,5 +96,5 @@ def test_every_program_runs(
     exec(compile(program.replace(HERE, own.url), "docs/http.md", "exec"), {})
     if "upload" in program:
         told = capsys.readouterr().out
-        assert "done 1.0\n" in told
+        assert "done 1\n" in told
         assert "422 4 the query cannot be read at character 5" in told
