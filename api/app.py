@@ -62,7 +62,7 @@ def build(opened: Callable[[], Library], settings: Settings, models: ModelChoice
     async def life(app: FastAPI) -> AsyncIterator[None]:
         serving = app.state.serving = Serving.of(opened, settings, models)
         try:
-            await serving.asking.take(serving.warm)
+            await serving.reading.take(serving.warm)  # which says nothing of how long questions take
         except BaseException as error:
             app.state.refused = error
             serving.close()

@@ -23,6 +23,8 @@ from retriever.settings import Settings
 from retriever.types import Metadata, RunState
 
 ASKERS, ASKING_WAIT = 2, 64
+LATEST_S = 0.25
+"""Seconds after which a question is to be begun: whoever would wait longer is told so at once."""
 """Questions that may wait: at 150 a second the last of them is answered within half a second."""
 READERS, READING_WAIT = 4, 256
 HERE = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -45,7 +47,7 @@ class Serving:
     lender: Lender
     guesses: Guesses = field(default_factory=Guesses)
     meters: Meters = field(default_factory=Meters)
-    asking: Turns = field(default_factory=lambda: Turns("asking", ASKERS, ASKING_WAIT))
+    asking: Turns = field(default_factory=lambda: Turns("asking", ASKERS, ASKING_WAIT, LATEST_S))
     reading: Turns = field(default_factory=lambda: Turns("reading", READERS, READING_WAIT))
     ready: bool = False
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
+from time import monotonic
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -13,12 +15,21 @@ class Busy(Exception):
     """So many wait already that another one would be answered late: better now, and not."""
 
 
-class Turns:
-    """At most `threads` at work and `waiting` in line; who comes then is turned away at once."""
+RECENT = 0.1
+"""How much the newest work counts in how long work takes of late."""
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
+
+class Turns:
+    """At most `threads` at work and `waiting` in line, and no more of them than are begun within `latest_s`, by how
+    long work took of late; who comes then is turned away at once."""
+
+    def __init__(
+        self, name: str, threads: int, waiting: int, latest_s: float = inf, now: Callable[[], float] = monotonic
+    ) -> None:
         self.name = name
-        self._most = threads + waiting
+        self._threads, self._most = threads, threads + waiting
+        self._latest, self._now = latest_s, now
+        self._usual = 0.0  # seconds that work takes; 0: nobody knows
         self._crew = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._there = 0
 
@@ -33,10 +44,20 @@ class Turns:
         Raises:
             Busy: the line is full.
         """
-        if self._there >= self._most:
+        ahead = self._there - self._threads + 1  # who have to be done before this one is begun
+        if self._there >= self._most or ahead * self._usual / self._threads > self._latest:
             raise Busy(self.name)
         self._there += 1
-        done = asyncio.get_running_loop().run_in_executor(self._crew, lambda: work(*args, **named))
+
+        def timed() -> T:
+            began = self._now()
+            try:
+                return work(*args, **named)
+            finally:
+                took = self._now() - began
+                self._usual += (took - self._usual) * (RECENT if self._usual else 1.0)
+
+        done = asyncio.get_running_loop().run_in_executor(self._crew, timed)
         done.add_done_callback(lambda _: self._left())  # also where whoever asked has gone
         return await done
 

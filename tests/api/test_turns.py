@@ -37,6 +37,28 @@ def test_so_many_work_so_many_wait_and_the_rest_are_turned_away() -> None:
     assert sum(isinstance(one, Busy) for one in answers) == 3
 
 
+def test_nobody_waits_longer_than_is_bearable() -> None:
+    """By how long work took of late: where two are at work for a second each, the third in line would begin after one
+    and a half."""
+    clock = [0.0]
+
+    def work() -> None:
+        clock[0] += 1.0
+
+    async def ask() -> tuple[int, int]:
+        turns, gate = Turns("asking", 2, 100, 1.0, lambda: clock[0]), threading.Event()
+        await turns.take(work)
+        asked = [asyncio.create_task(turns.take(gate.wait, 10)) for _ in range(9)]
+        await asyncio.sleep(0.05)
+        depth = turns.depth
+        gate.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        turns.close()
+        return depth, sum(isinstance(one, Busy) for one in answers)
+
+    assert asyncio.run(ask()) == (4, 5)
+
+
 def test_a_place_is_free_again_whatever_became_of_it() -> None:
     def fail() -> None:
         raise ValueError("no")
