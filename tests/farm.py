@@ -1,11 +1,13 @@
 """Encoders without weights for actors on a cluster, made there by name, and folders of clips that they index."""
 
+import fcntl
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 from time import monotonic, sleep
 from typing import Any
 
@@ -38,6 +40,14 @@ RECIPE = Recipe(
     pages="fixed(1)",
     chapter=4.0,
 )
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """One file of tests at a time has a Ray: two of them would see each other's pictures, and want the same two cores."""
+    with (Path(gettempdir()) / "reelseek-tests-ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Hands(fakes.Colours):

@@ -45,6 +45,12 @@ LINGER = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Ray's own: they notice after a minute that what they belong to was killed."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def by_itself() -> Iterator[None]:
+    with farm.by_itself():
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A Ray of this machine with two processors."""

@@ -16,6 +16,12 @@ from indexer.executors import ray as executor
 NODES = {"num_cpus": 2, "object_store_memory": _cluster.STORE_BYTES, "include_dashboard": False}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def by_itself() -> Iterator[None]:
+    with farm.by_itself():
+        yield
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """One node."""
