@@ -44,7 +44,7 @@ RECIPE = Recipe(
 
 @contextmanager
 def by_itself() -> Iterator[None]:
-    """One file of tests at a time has a Ray: two of them would see each other's pictures, and want the same two cores."""
+    """One file of tests at a time has a Ray: two would see each other's pictures, and want the same two cores."""
     with (Path(gettempdir()) / "reelseek-tests-ray.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
