@@ -1,26 +1,8 @@
-"""Files written beside their place and then renamed: whole, or not there."""
+"""Files for people, whole or not there, with complaints that say what they were to be."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
-
-def whole(file: Path, content: bytes) -> None:
-    """Over what is there; on the disk when this returns.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    half = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with half.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        half.replace(file)
-    finally:
-        with suppress(OSError):
-            half.unlink()
+from retriever import wholes
 
 
 def text(file: Path, page: str, what: str) -> None:
@@ -38,6 +20,6 @@ def data(file: Path, content: bytes, what: str) -> None:
         OSError: as `text`.
     """
     try:
-        whole(file, content)
+        wholes.write(file, content)
     except OSError as error:
         raise OSError(error.errno, f"{what} cannot be written: {error.strerror}", str(file)) from error

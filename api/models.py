@@ -20,11 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 from re import sub
 
-from api import keeping, sources
+from api import sources
 from api.downloads import Broken, Watch, fetch, unwritable
 from api.sources import Plan
 from encoders import _models
 from encoders._models import Pinned, lock_file, models_folder, nearest, pinned
+from retriever import wholes
 from retriever.errors import PullError, StoreLocked, UnknownModel, WeightsError
 from retriever.stores._lock import CommitLock, Work
 
@@ -193,7 +194,7 @@ def _brought(plan: Plan, coming: Path, watch: Watch) -> Pinned:
     """All files of a plan in `coming`, on the disk."""
     files = {remote.name: fetch(remote, coming, watch) for remote in plan.remotes}
     for name, body in plan.made.items():
-        keeping.whole(coming / name, body)
+        wholes.write(coming / name, body)
         files[name] = sha256(body).hexdigest()
     for file in files_below(coming):
         if file.name not in files:
@@ -282,7 +283,7 @@ def _noted(name: str, one: Pinned | None) -> None:
         if one is not None:
             held[name] = {**asdict(one), "files": dict(one.files), "facts": dict(one.facts)}
         page = {"version": _models.VERSION, "models": {key: held[key] for key in sorted(held)}}
-        keeping.whole(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
+        wholes.write(lock_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
         _synced(lock_file().parent)
 
 

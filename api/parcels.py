@@ -16,6 +16,7 @@ from secrets import token_hex
 from time import time
 
 from api.problems import Problem
+from retriever import wholes
 
 LIFE_S = 86_400.0
 """Seconds after which a parcel that nobody goes on with is thrown away."""
@@ -115,9 +116,7 @@ class Parcels:
             file.unlink(missing_ok=True)
 
     def _note(self, parcel: Parcel) -> None:
-        beside = self._folder / f".{parcel.id}.json"
-        beside.write_text(json.dumps(asdict(parcel)), encoding="utf-8")
-        beside.replace(self._folder / f"{parcel.id}.json")
+        wholes.write(self._folder / f"{parcel.id}.json", json.dumps(asdict(parcel)).encode())
 
     def _clear(self) -> None:
         """Away with what nobody goes on with."""

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from api import keeping
 from api.models import LOCKS
 from api.parts import ModelChoice
 from encoders._cache import cache_folder
 from encoders._models import models_folder
+from retriever import wholes
 from retriever.stores._lock import CommitLock, Work
 from retriever.types import Sound, Stretch
 
@@ -120,4 +120,4 @@ def _noted(model: str, rate: Rate) -> None:
         ]
         everything[model] = [*others, rate]
         page = {name: [asdict(one) for one in rates] for name, rates in sorted(everything.items())}
-        keeping.whole(_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())
+        wholes.write(_file(), (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode())

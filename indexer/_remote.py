@@ -17,6 +17,7 @@ import random
 import re
 import ssl
 import tempfile
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -205,7 +206,7 @@ def _of_headers(headers: Any, size: str) -> Details:
 # ---------------------------------------------------------------------------------------------------- object stores
 
 
-class Cloud:
+class Cloud(ABC):
     """Buckets."""
 
     def __init__(self, scheme: str, files: Any) -> None:
@@ -232,8 +233,9 @@ class Cloud:
         for start in range(0, seen.size, WIDEST):
             into.write(self.fetch(address, seen, start, min(start + WIDEST, seen.size)))
 
+    @abstractmethod
     def _fetch(self, address: Address, seen: Details, start: int, stop: int) -> bytes:
-        raise NotImplementedError
+        """Bytes of this version of an object; FileNotFoundError: it has another one by now, or none."""
 
 
 class Amazon(Cloud):

@@ -1,9 +1,9 @@
-"""What is there whole or not at all: folders that get their name once they are filled."""
+"""What is there whole or not at all: files and folders that get their name once they are filled."""
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retriever.errors import StoreUnavailable
@@ -32,3 +32,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
             os.close(parent)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def write(file: Path, content: bytes) -> None:
+    """A file, over what is there; on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    half = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with half.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        half.replace(file)
+    finally:
+        with suppress(OSError):
+            half.unlink()

@@ -13,6 +13,7 @@ from typing import Any
 
 import fakes
 import psutil
+from end_to_end.index_child import RECIPE
 from libraries import contents
 
 from indexer import jobs, pipeline, sources
@@ -21,25 +22,12 @@ from indexer.events import Advanced, Event, Summary
 from indexer.executors import local as alone
 from indexer.making import Making
 from indexer.places import Place
-from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.segmenters import surprise
 from retriever import processes
 from retriever.ports import Store
 from retriever.stores import local
 from retriever.types import Pictures, Times, Tokens
-
-RECIPE = Recipe(
-    "fake",
-    sentences="hashing",
-    vision=("colours",),
-    sound=("loudness",),
-    speech=("nospeech",),
-    text=("subtitles",),
-    sampling="fixed(2)",
-    pages="fixed(1)",
-    chapter=4.0,
-)
 
 
 @contextmanager

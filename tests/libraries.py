@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retriever.ports import Snapshot
+from retriever.ports import Snapshot, Store
+from retriever.stores import local
 from retriever.types import (
     LABELS_KEPT,
     Entry,
@@ -182,6 +184,21 @@ def contents(snapshot: Snapshot) -> dict[str, Any]:
             answers[f"{modality}:{word}"] = ranked(snapshot.matching(WordQuery((word,)), modality, 50), place)
     counts = {name: count for name, count in snapshot.counts().items() if name != "bytes"}
     return {"media": found, "answers": answers, "counts": counts, "generation": snapshot.generation}
+
+
+def held(store: Store) -> dict[str, Any]:
+    """`contents` of what is committed now."""
+    with store.snapshot() as snapshot:
+        return contents(snapshot)
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """The same of the library in a folder, opened anew."""
+    store = local.build(folder, create=False)
+    try:
+        return held(store)
+    finally:
+        store.close()
 
 
 def ranked(ranking: Any, place: dict[int, tuple[str, float]]) -> list[tuple[float, tuple[str, float]]]:

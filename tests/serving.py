@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from api import app as http
 from api.problems import KIND
 from api.service import Library
+from indexer import pipeline
 from retriever.settings import Settings
 
 
@@ -47,6 +49,18 @@ class Served:
         """The last that is told of a job."""
         *_, last = self.events(job)
         return last
+
+
+def endless_jobs(patch: pytest.MonkeyPatch) -> None:
+    """From now on jobs go on until somebody wishes otherwise."""
+    index = pipeline.index
+
+    def endless(found: Any, run: Any, *rest: Any) -> Any:
+        while not run.wish():
+            run.post.store.catalog.runs()
+        return index(found, run, *rest)
+
+    patch.setattr(pipeline, "index", endless)
 
 
 @contextmanager

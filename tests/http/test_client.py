@@ -21,12 +21,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import Served, serving
+from serving import Served, endless_jobs, serving
 
 from api import Library, calls, keys, wire
 from api.calls import Call, Patience
 from api.client import AsyncReelseekClient, ClientError, ReelseekClient
-from indexer import pipeline
 from retriever.errors import BadSettings
 from retriever.settings import resolve
 
@@ -155,15 +154,7 @@ def test_a_film_is_sent_described_and_taken_out(own: Served, ask: Ask, tmp_path:
 
 
 def test_a_job_is_steered(own: Served, ask: Ask, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = pipeline.index
-
-    def endless(found: Any, run: Any, *rest: Any) -> Any:
-        """Until somebody wishes otherwise."""
-        while not run.wish():
-            run.post.store.catalog.runs()
-        return index(found, run, *rest)
-
-    monkeypatch.setattr(pipeline, "index", endless)
+    endless_jobs(monkeypatch)
     at = partial(ask, own.url)
     clips.film(folder / "clips" / "third.mp4", ["yellow"])
     job = at("index", [folder / "clips"], tags=["asked"], prune=True)

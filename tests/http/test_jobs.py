@@ -8,10 +8,9 @@ from typing import Any
 import clips
 import httpx
 import pytest
-from serving import Served, problem, serving, strict
+from serving import Served, endless_jobs, problem, serving, strict
 
 from api import Library, wire
-from indexer import pipeline
 from retriever.settings import Settings
 from retriever.types import RunState
 
@@ -87,14 +86,7 @@ def test_a_job_that_is_not_there(shared: Served) -> None:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that go on until somebody wishes otherwise."""
-    index = pipeline.index
-
-    def endless(found: Any, run: Any, *rest: Any) -> Any:
-        while not run.wish():
-            run.post.store.catalog.runs()
-        return index(found, run, *rest)
-
-    monkeypatch.setattr(pipeline, "index", endless)
+    endless_jobs(monkeypatch)
 
 
 def state(served: Served, job: str, wanted: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import scribe
-from libraries import NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, entry, more
+from libraries import NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, entry, found, held, more
 from scribe import Scribe
 
 from retriever.crashpoints import POINTS
@@ -19,19 +19,6 @@ from retriever.stores import _backup, local
 from retriever.stores._lock import COMPACTION, Work
 from retriever.stores.local import LocalStore
 from retriever.types import ApiKey, FileStat, Quarantined
-
-
-def held(store: LocalStore) -> dict[str, Any]:
-    with store.snapshot() as snapshot:
-        return contents(snapshot)
-
-
-def found(folder: Path) -> dict[str, Any]:
-    store = local.build(folder, create=False)
-    try:
-        return held(store)
-    finally:
-        store.close()
 
 
 def beside(folder: Path) -> Path:

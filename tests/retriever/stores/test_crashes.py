@@ -9,29 +9,15 @@ from typing import Any
 
 import pytest
 import scribe
-from libraries import contents, entry
+from libraries import entry, found, held
 from scribe import Scribe
 
 from retriever.crashpoints import POINTS
-from retriever.ports import Store
 from retriever.stores import _format, local, memory
 
 ROOT = Path(__file__).parents[3]
 CRASHES = [point for point in POINTS if point.startswith("store-") and "upgrade" not in point]
 KILLS = 20
-
-
-def held(store: Store) -> dict[str, Any]:
-    with store.snapshot() as snapshot:
-        return contents(snapshot)
-
-
-def found(folder: Path) -> dict[str, Any]:
-    store = local.build(folder, create=False)
-    try:
-        return held(store)
-    finally:
-        store.close()
 
 
 @pytest.fixture(scope="module")

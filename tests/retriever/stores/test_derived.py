@@ -3,10 +3,9 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from libraries import contents, entry
+from libraries import entry, held
 
 from retriever.stores import _ann, local
 
@@ -19,11 +18,6 @@ def library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> local.LocalStore:
     for key in "abcdef":
         store.add(entry(key))
     return store
-
-
-def held(store: local.LocalStore) -> dict[str, Any]:
-    with store.snapshot() as snapshot:
-        return contents(snapshot)
 
 
 def indexes(folder: Path) -> list[Path]:
