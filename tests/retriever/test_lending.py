@@ -60,6 +60,16 @@ def test_a_little_more_changes_little_and_nobody_waits(store: Any, lender: Lende
     assert now.levels.seen == fresh.levels.seen
 
 
+def test_who_looks_at_an_older_state_has_what_is_known_of_that(store: Any, lender: Lender) -> None:
+    with store.snapshot() as older:
+        first = lender.of(older)
+        store.add(media("more", seen=[(6, "iron bridge")]))
+        known(lender, store)
+        settled(lender)
+        assert known(lender, store).generation == generation(store)
+        assert lender.of(older) is first
+
+
 def test_what_has_changed_much_is_worked_out_at_once(store: Any, lender: Lender) -> None:
     first = known(lender, store)
     for number in range(4 * len(ZOO)):

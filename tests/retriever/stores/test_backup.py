@@ -143,6 +143,8 @@ def test_a_restored_library_is_what_it_was(store: LocalStore, folder: Path) -> N
     with store.snapshot() as looking:
         later = contents(looking)
         store.restore(beside(folder))
+        with store.snapshot() as now:  # a change like any other: epochs and commits rise
+            assert all(new > old for new, old in zip(now.view.at, looking.view.at, strict=True))
         assert contents(looking) == later  # who looks keeps what they look at
         assert held(store) == before
     assert store.catalog.recipe() == ("r1", "{}")
