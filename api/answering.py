@@ -9,15 +9,20 @@ from urllib.parse import quote
 
 from api import filters, paging, quotes, schemas, wire
 from api.callers import Caller
+from api.crew import Told
 from api.problems import Problem
 from api.service import Library
 from indexer import places
 from retriever.errors import MediaError
+from retriever.query import parse
 from retriever.types import Filter, Line, Media, Moment
 
 Document = dict[str, Any]
 MOST = 1_000
 """Results behind which no page begins."""
+RESULTS = ("moments", "misses")
+REMEMBERED = 30
+"""Results of an answer that is kept; longer ones are few, and large."""
 
 
 def answer(caller: Caller, asked: wire.Search) -> Document:
@@ -33,15 +38,58 @@ def answer(caller: Caller, asked: wire.Search) -> Document:
     same = [asked.model_dump(exclude={"page", "limit"}), caller.collection]
     first = paging.first(asked.page, generation, same) if asked.page else 0
     most = min(first + limit, MOST)
-    with caller.answered():
-        found = library.search(asked.query, **wanted, limit=min(most + 1, MOST))
-    shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
-    document = schemas.search(shown, wanted["by"])
-    for name in ("moments", "misses"):
-        document[name] = [moment(library, one) for one in getattr(shown, name)]
-    more = len(found.moments) > most
+    document = _found(caller, asked.query, generation, wanted, first, most)
     serving.meters.searches.observe(perf_counter() - began)
+    more = document.pop("more")
     return document | {"generation": generation, "next_page": paging.token(generation, same, most) if more else None}
+
+
+def told(library: Library, query: str, wanted: Mapping[str, Any], first: int, most: int) -> Told:
+    """Of an answer the results from the `first` to before the `most`-th, and whether there are `more`.
+
+    Raises:
+        as `Library.search`.
+    """
+    generation = _generation(library)
+    lasts = library.searcher.calibrator.knows(generation)
+    found = library.search(query, **wanted, limit=min(most + 1, MOST))
+    shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
+    document = schemas.search(shown, wanted["by"]) | {"more": len(found.moments) > most}
+    for name in RESULTS:
+        document[name] = moments(library, getattr(shown, name))
+    return Told(document, lasts, _generation(library))
+
+
+def _found(caller: Caller, query: str, generation: str, wanted: dict[str, Any], first: int, most: int) -> Document:
+    """What the library answers, or has answered of late: the same question to the same state of it has the same answer,
+    once what chance does there is known and not lent, and as long as it shows no file, which is somebody's own."""
+    library, recent, crew = caller.serving.library, caller.serving.answers, caller.serving.crew
+    key = (generation, query, *sorted(wanted.items()), first, most)
+    known = recent.get(key)
+    if known is not None:
+        return _as_it_is(library, known)
+    caller.serving.ground.check()  # what is open of a library that went is not all that a question wants
+    shows = parse(query).shows
+    if crew and not shows:
+        made = crew.ask(query, wanted, first, most)
+    else:
+        with caller.answered():
+            made = told(library, query, wanted, first, most)
+    few = sum(len(made.document[name]) for name in RESULTS) <= REMEMBERED
+    if few and made.lasts and made.generation == generation and not shows:
+        recent.put(key, made.document)
+    return dict(made.document)
+
+
+def _as_it_is(library: Library, known: Document) -> Document:
+    """An answer that was given before; files may have gone since."""
+    ids = frozenset(one["media"]["id"] for name in RESULTS for one in known[name])
+    still = {item.key: there(item) for item in library.media(Filter(media=ids))} if ids else {}
+    shown = {
+        name: [one | {"media": one["media"] | {"there": still.get(one["media"]["id"], False)}} for one in known[name]]
+        for name in RESULTS
+    }
+    return known | shown
 
 
 def narrowed(asked: wire.Filters) -> Filter:
@@ -97,11 +145,16 @@ def _generation(library: Library) -> str:
         return snapshot.generation
 
 
-def moment(library: Library, found: Moment) -> Document:
-    """A result: what docs/schema.md has of it, its lines, and where the rest is."""
+def moments(library: Library, found: Sequence[Moment]) -> list[Document]:
+    """Results: what docs/schema.md has of each, its lines, and where the rest is."""
+    with library.store.snapshot() as snapshot:
+        lines = snapshot.lines_over([(one.media.key, one.span) for one in found])
+    return [_moment(one, said) for one, said in zip(found, lines, strict=True)]
+
+
+def _moment(found: Moment, lines: Sequence[Line]) -> Document:
     media, ref = found.media, quote(found.ref, safe="@")
     at = f"/v1/media/{media.key}"
-    lines = library.lines(found)
     return schemas.moment(found) | {
         "media": {
             "id": media.key,

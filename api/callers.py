@@ -13,9 +13,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api import keys, known
 from api.indexing import Asked
 from api.problems import Problem
 from api.serving import Serving
+from api.trails import Trail
 from api.uploads import ONLY
 from indexer import places
 from indexer.jobs import LEAST_ID, Standing
@@ -23,6 +25,8 @@ from retriever.errors import NoSuchJob, NoSuchMedia
 from retriever.types import ApiKey, Filter, Media, Metadata
 
 COOKIE = "reelseek_key"
+LONGEST_ID = 16
+"""Letters of an id that wrong keys are counted by; ours have eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +93,6 @@ class Caller:
             raise NoSuchMedia(f"{id} is no id of this library; GET /v1/media lists what is there")
         return found[0]
 
-    def apart(self, file: Path) -> None:
-        """
-        Raises:
-            Problem: another collection has these very bytes.  A library holds them once, so that one would lose them.
-        """
-        if self.collection:
-            same = Filter(media=frozenset({places.key_of(file)}))
-            with self.serving.library.store.snapshot() as snapshot:
-                taken = snapshot.media(same) and not snapshot.media(self.where(same))
-            if taken:
-                raise Problem(409, "not for this collection", "whoever keeps this library must put this file into it")
-
     def jobs(self) -> list[Standing]:
         """Those that they may see, oldest first."""
         return [one for one in self.serving.library.jobs() if self._is_theirs(one)]
@@ -116,7 +108,7 @@ class Caller:
         if not found and len(id) >= LEAST_ID:
             found = [one for one in self.jobs() if one.record.id.startswith(id)]
         if len(found) != 1:
-            raise NoSuchJob(f"{id} is no job of this library; `reelseek jobs list --all` lists them")
+            raise NoSuchJob(f"{id} is no job of this library; GET /v1/jobs lists them")
         return found[0]
 
     def brought(self, path: str) -> bool:
@@ -126,6 +118,14 @@ class Caller:
         roots = [places.of(root) for one in self.jobs() for root in Asked.of(one.record.asked).paths]
         return any(places.is_below(path, root) for root in roots)
 
+    def drop(self, path: str) -> bool:
+        """Whether a file was sent here; it is gone then."""
+        if not self.serving.uploads.has(path):
+            return False
+        self.serving.uploads.drop(Path(path))
+        self.serving.library.store.catalog.quotas.gone([path])
+        return True
+
     def _is_theirs(self, found: Standing) -> bool:
         if not self.collection:
             return True
@@ -134,11 +134,14 @@ class Caller:
 
 
 def may(scope: str) -> Callable[[Request], Caller]:
-    """Lets those pass whose key has this scope, for a route."""
+    """Lets those pass whose key has this scope, for a route, and who say nothing that it does not know."""
 
     async def caller(request: Request) -> Caller:
         serving: Serving = request.app.state.serving
+        if scope != "search":
+            serving.ground.check()  # nothing is written where the library was
         if serving.is_open:
+            known.query(request)
             return Caller(serving)
         text = given(request)
         if not text:
@@ -146,13 +149,14 @@ def may(scope: str) -> Callable[[Request], Caller]:
                 401,
                 "a key is needed",
                 "say it as `Authorization: Bearer KEY` (the Python client: key=, or REELSEEK_API_KEY); "
-                "reelseek keys add makes one",
+                "whoever runs this server makes one",
             )
         key = judged(serving, text, request.client.host if request.client else "")
         if scope not in key.scopes:
             raise Problem(403, "not with this key", f"this wants a key with the scope {scope}")
         if wait := serving.ring.wait(key):
             raise Problem(429, "too many requests", f"this key may ask {key.rate:g} times a second", retry_s=ceil(wait))
+        known.query(request)
         return Caller(serving, key)
 
     return caller  # type: ignore[return-value]
@@ -162,14 +166,18 @@ def judged(serving: Serving, text: str, who: str) -> ApiKey:
     """Whose key it is that came from an address.
 
     Raises:
-        Problem: nobody's (401), or too many of that address were nobody's (429).
+        Problem: nobody's (401), or too many of that address, or that began so, were nobody's (429).
     """
-    if serving.guesses.is_over(who):
+    id = keys.said(text)[1][:LONGEST_ID]
+    if serving.guesses.is_over(who, id):
         raise Problem(429, "too many wrong keys", "wait a minute", retry_s=60)
     key = serving.ring.of(text)
     if key is None:
-        serving.guesses.wrong(who)
+        serving.guesses.wrong(who, id)
         raise Problem(401, "no such key", "the key is not one of this library, or no more")
+    serving.guesses.right(who, id)
+    if trail := Trail.here():
+        trail.key, trail.collection = key.id, key.collection
     return key
 
 

@@ -34,6 +34,8 @@ BUSY = frozenset({409, 429, 503})
 """Nothing was done, and with `Retry-After` it may be asked for again."""
 FIRST_S, LONGEST_S = 0.1, 2.0
 """The first wait after a lost connection, and the longest: each is twice the one before."""
+LONGEST_FETCH_S = 570.0
+"""A server takes up to nine minutes to fetch a media, and answers then."""
 OVER = frozenset({"done", "failed", "cancelled", "paused"})
 """States in which a job stays until somebody does something."""
 _SECONDS = re.compile(r"\d{1,9}")
@@ -42,16 +44,22 @@ _SECONDS = re.compile(r"\d{1,9}")
 class ClientError(ReelseekError):
     """A served library did not do what it was asked for; `status` 0: it could not be asked.
 
-    What it said (docs/http.md, Problems) is in `title`, `detail`, `errors` by the path of the field, and `position`,
-    the character of the query where it goes wrong.
+    What it said (docs/http.md, Problems) is in `title`, `detail`, `errors` by the path of the field, `position`, the
+    character of the query where it goes wrong, and `search`, the question of a batch that it is about.
     """
 
     def __init__(
-        self, status: int, title: str, detail: str, position: int | None = None, errors: Sequence[dict[str, str]] = ()
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        position: int | None = None,
+        errors: Sequence[dict[str, str]] = (),
+        search: int | None = None,
     ) -> None:
         super().__init__(detail if detail.startswith(title) else f"{title}: {detail}" if detail else title)
         self.status, self.title, self.detail = status, title, detail
-        self.position, self.errors = position, list(errors)
+        self.position, self.errors, self.search = position, list(errors), search
 
 
 # ------------------------------------------------------------------------------------------------------ one description
@@ -71,6 +79,7 @@ class Call(Generic[T]):
     again: bool = False  # whether it may arrive twice
     token: str = ""  # Idempotency-Key, with which it may, too
     to: Path | None = None  # where the answer goes, if it is a file
+    timeout_s: float | None = None  # of an answer that takes longer than others
 
     @contextmanager
     def request(self, http: httpx.Client | httpx.AsyncClient) -> Iterator[httpx.Request]:
@@ -87,6 +96,7 @@ class Call(Generic[T]):
                 data=self.form,
                 files=opened or None,
                 headers={"Idempotency-Key": self.token} if self.token else None,
+                timeout=httpx.USE_CLIENT_DEFAULT if self.timeout_s is None else self.timeout_s,
             )
         except UnicodeEncodeError as error:
             raise BadSettings(f"{error.object[:60]!r} has characters that are none") from error
@@ -122,7 +132,7 @@ def problem(answer: httpx.Response) -> ClientError:
         told = wire.Problem.model_validate_json(answer.content)
     except ValidationError:
         return ClientError(answer.status_code, answer.reason_phrase or "refused", " ".join(answer.text.split())[:200])
-    return ClientError(answer.status_code, told.title, told.detail, told.position, told.errors)
+    return ClientError(answer.status_code, told.title, told.detail, told.position, told.errors, told.search)
 
 
 def lost(error: httpx.RequestError, url: object) -> ClientError:
@@ -275,13 +285,10 @@ def patch(
     return Call(method="PATCH", path=_media(id), read=_as(wire.Media), body=body)
 
 
-def delete(id: str) -> Call[list[dict[str, str]]]:
-    """Take a media out of the library; its file stays.  The ids and paths of what went."""
-
-    def read(answer: httpx.Response) -> list[dict[str, str]]:
-        return wire.Deleted.model_validate_json(answer.content).deleted
-
-    return Call(method="DELETE", path=_media(id), read=read)
+def delete(id: str, *, file: bool = False) -> Call[list[dict[str, str]]]:
+    """Take a media out of the library; its file stays, but with `file` one that was sent.  The ids and paths of what
+    went."""
+    return Call(method="DELETE", path=_media(id), read=_deleted, params={"file": True} if file else {})
 
 
 def upload(
@@ -291,14 +298,36 @@ def upload(
     tags: Sequence[str] = (),
     recorded: str = "",
     collection: str = "",
+    webhook: str = "",
+    webhook_secret: str = "",
     idempotency_key: str = "",
 ) -> Call[wire.Job]:
-    """Send a media; the job indexes it.  It comes once, however often this has to be sent: the key sees to that, one is
+    """Send a media; the job indexes it, and tells `webhook` what comes of that, signed with a secret that is yours
+    (`api.signing.secret()` makes one).  It comes once, however often this has to be sent: the key sees to that, one is
     made if none is given, and the same key later is the same upload."""
     said = {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
+    said |= _told(webhook, webhook_secret)
     form = {name: value for name, value in said.items() if value}
     token, files = idempotency_key or token_hex(16), {"file": file}
     return Call(method="POST", path="/v1/media", read=_accepted, form=form, files=files, token=token)
+
+
+def fetch(
+    url: str,
+    *,
+    title: str = "",
+    tags: Sequence[str] = (),
+    recorded: str = "",
+    collection: str = "",
+    webhook: str = "",
+    webhook_secret: str = "",
+    idempotency_key: str = "",
+) -> Call[wire.Job]:
+    """Have the server fetch a media from the web, if it does that; otherwise as `upload`."""
+    said = {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
+    body = {"url": url} | {name: value for name, value in said.items() if value} | _told(webhook, webhook_secret)
+    token = idempotency_key or token_hex(16)
+    return Call(method="POST", path="/v1/media", read=_accepted, body=body, token=token, timeout_s=LONGEST_FETCH_S)
 
 
 def index(
@@ -309,13 +338,122 @@ def index(
     recorded: str = "",
     collection: str = "",
     prune: bool = False,
+    webhook: str = "",
+    webhook_secret: str = "",
     idempotency_key: str = "",
 ) -> Call[wire.Job]:
-    """Index files, folders or manifests of the server, below its roots."""
+    """Index files, folders or manifests of the server, below its roots; `webhook` as of `upload`."""
     asked: dict[str, Any] = {"paths": [os.fspath(path) for path in paths], "prune": prune}
+    asked |= _told(webhook, webhook_secret)
     asked |= {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
     token = idempotency_key or token_hex(16)
     return Call(method="POST", path="/v1/jobs", read=_accepted, body=asked, token=token)
+
+
+def relocate(
+    new: str | os.PathLike[str], old: str | os.PathLike[str] | None = None, *, dry_run: bool = False
+) -> Call[wire.Relocated]:
+    """Mend the paths of media that lie at or below `new` by now, a place of the server; without `old` by content."""
+    asked = _given(new=os.fspath(new), old=old if old is None else os.fspath(old), dry_run=dry_run)
+    return _post("/v1/relocations", wire.Relocated, asked, again=True)
+
+
+def webhooks() -> Call[list[wire.Webhook]]:
+    """Addresses that are told when something happens."""
+
+    def read(answer: httpx.Response) -> list[wire.Webhook]:
+        return wire.Webhooks.model_validate_json(answer.content).webhooks
+
+    return Call(method="GET", path="/v1/webhooks", read=read, again=True)
+
+
+def webhook(id: str) -> Call[wire.Webhook]:
+    """One of them."""
+    return _get(_webhook(id), wire.Webhook)
+
+
+def add_webhook(
+    url: str, *, events: Sequence[wire.Event] = (), collection: str = "", secret: str = ""
+) -> Call[wire.NewWebhook]:
+    """Have an address told of these events, or of all.  The answer has the secret, which is not told again."""
+    asked = {"url": url, "events": list(events), "collection": collection, "secret": secret}
+    return _post("/v1/webhooks", wire.NewWebhook, asked)
+
+
+def change_webhook(
+    id: str, *, url: str | None = None, events: Sequence[wire.Event] | None = None, active: bool | None = None
+) -> Call[wire.Webhook]:
+    """Change a webhook; what is left out stays."""
+    body = _given(url=url, events=None if events is None else list(events), active=active)
+    return Call(method="PATCH", path=_webhook(id), read=_as(wire.Webhook), body=body, again=True)
+
+
+def delete_webhook(id: str) -> Call[None]:
+    """Tell it nothing more."""
+    return Call(method="DELETE", path=_webhook(id), read=lambda _: None)
+
+
+def ping(id: str) -> Call[wire.Delivery]:
+    """Send a webhook a message of the type `ping`."""
+    return _post(f"{_webhook(id)}/ping", wire.Delivery)
+
+
+def deliveries(id: str, *, limit: int | None = None) -> Call[list[wire.Delivery]]:
+    """What a webhook was told, newest first, and how that went."""
+
+    def read(answer: httpx.Response) -> list[wire.Delivery]:
+        return wire.Deliveries.model_validate_json(answer.content).deliveries
+
+    path = f"{_webhook(id)}/deliveries"
+    return Call(method="GET", path=path, read=read, params=_given(limit=limit), again=True)
+
+
+def deliver(id: str, message: str) -> Call[wire.Delivery]:
+    """Send a message anew, under the id that it had."""
+    return _post(f"{_webhook(id)}/deliveries/{quote(message, safe='')}/again", wire.Delivery)
+
+
+def collections() -> Call[list[wire.Collection]]:
+    """Those that this key may see and that have media, by name."""
+
+    def read(answer: httpx.Response) -> list[wire.Collection]:
+        return wire.CollectionList.model_validate_json(answer.content).collections
+
+    return Call(method="GET", path="/v1/collections", read=read, again=True)
+
+
+def collection(name: str) -> Call[wire.Collection]:
+    """One of them."""
+    return Call(method="GET", path=_collection(name), read=_as(wire.Collection), again=True)
+
+
+def delete_collection(name: str, *, file: bool = False) -> Call[list[dict[str, str]]]:
+    """Take all of its media out of the library; files stay, but with `file` those that were sent."""
+    return Call(method="DELETE", path=_collection(name), read=_deleted, params={"file": True} if file else {})
+
+
+def quota() -> Call[list[wire.Quota]]:
+    """What this key may send, and has sent."""
+    return Call(method="GET", path="/v1/quota", read=_quotas, again=True)
+
+
+def quotas() -> Call[list[wire.Quota]]:
+    """All quotas that are set."""
+    return Call(method="GET", path="/v1/quotas", read=_quotas, again=True)
+
+
+def set_quota(
+    kind: Literal["key", "collection"],
+    name: str,
+    *,
+    most_bytes: int = 0,
+    most_media: int = 0,
+    most_s_a_day: float = 0.0,
+) -> Call[wire.Quota]:
+    """Say how much may be sent with a key, or into a collection; 0: any."""
+    body = {"most_bytes": most_bytes, "most_media": most_media, "most_s_a_day": most_s_a_day}
+    path = f"/v1/quotas/{kind}/{quote(name, safe='')}"
+    return Call(method="PUT", path=path, read=_as(wire.Quota), body=body, again=True)
 
 
 def quarantine() -> Call[list[wire.Quarantined]]:
@@ -325,6 +463,15 @@ def quarantine() -> Call[list[wire.Quarantined]]:
         return wire.Quarantine.model_validate_json(answer.content).quarantined
 
     return Call(method="GET", path="/v1/quarantine", read=read, again=True)
+
+
+def throw_away(path: str) -> Call[str]:
+    """Away with a file in quarantine that was sent to the server.  Its path."""
+
+    def read(answer: httpx.Response) -> str:
+        return wire.Dropped.model_validate_json(answer.content).dropped
+
+    return Call(method="DELETE", path="/v1/quarantine", read=read, params={"path": path})
 
 
 def stream(id: str, to: str | os.PathLike[str]) -> Call[Path]:
@@ -425,6 +572,32 @@ def _read(model: type[M], answer: httpx.Response) -> M:
 
 def _accepted(answer: httpx.Response) -> wire.Job:
     return wire.Accepted.model_validate_json(answer.content).job
+
+
+def _quotas(answer: httpx.Response) -> list[wire.Quota]:
+    return wire.QuotaList.model_validate_json(answer.content).quotas
+
+
+def _told(webhook: str, secret: str) -> dict[str, Any]:
+    """
+    Raises:
+        BadSettings: a webhook without a secret: whoever is told could not trust what it hears.
+    """
+    if bool(webhook) != bool(secret):
+        raise BadSettings("webhook and webhook_secret go together: api.signing.secret() makes one")
+    return {"webhook": webhook, "webhook_secret": secret} if webhook else {}
+
+
+def _deleted(answer: httpx.Response) -> list[dict[str, str]]:
+    return wire.Deleted.model_validate_json(answer.content).deleted
+
+
+def _collection(name: str) -> str:
+    return f"/v1/collections/{quote(name, safe='')}"
+
+
+def _webhook(id: str) -> str:
+    return f"/v1/webhooks/{quote(id, safe='')}"
 
 
 def _open(file: Path) -> tuple[str, BinaryIO]:

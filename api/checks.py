@@ -14,6 +14,7 @@ from indexer import recipe
 from retriever.errors import DeviceError, MissingExtra, StoreUnavailable, WeightsError, WrongRecipe
 from retriever.settings import Settings
 from retriever.stores._address import is_address
+from retriever.stores._format import refuse_foreign
 from retriever.stores._health import refuse_network
 
 PACK_EXTRAS = ("cpu", "concepts", "soundevents", "minilm", "whisper", "rapidocr")
@@ -152,7 +153,13 @@ def library(settings: Settings) -> Iterator[Check]:
         yield Check("room", room)
     shown = settings.library if is_address(settings.library) else str(folder)
     if not folder.is_dir() and not is_address(settings.library):
-        yield Check("library", f"none at {folder} yet")
+        try:
+            refuse_foreign(folder)
+        except StoreUnavailable as error:  # a file is there, or where a folder above it would be
+            problem, _, fix = str(error).rpartition(": ")
+            yield Check("library", shown, problem, fix)
+        else:
+            yield Check("library", f"none at {folder} yet")
         return
     found = parts.problems(settings.store, settings.library, settings.store_catalog)
     for problem in found:

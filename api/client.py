@@ -15,13 +15,15 @@ lost is made again, where that cannot do anything twice: for as many seconds as 
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from time import sleep
 from typing import Any, BinaryIO, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
+from api import signing
+from api.signing import WrongSignature
 from retriever.errors import BadSettings, MissingExtra
 
 try:
@@ -32,7 +34,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra(f"the client needs {error.name}: pip install 'reelseek[client]'") from error
 
-__all__ = ["AsyncReelseekClient", "ClientError", "ReelseekClient"]
+__all__ = ["AsyncReelseekClient", "ClientError", "ReelseekClient", "WrongSignature", "received"]
 
 API_KEY = "REELSEEK_API_KEY"
 """The key, where none is given."""
@@ -146,8 +148,10 @@ class ReelseekClient:
     patch = _Now(calls.patch)
     delete = _Now(calls.delete)
     upload = _Now(calls.upload)
+    fetch = _Now(calls.fetch)
     index = _Now(calls.index)
     quarantine = _Now(calls.quarantine)
+    throw_away = _Now(calls.throw_away)
     stream = _Now(calls.stream)
     thumbnail = _Now(calls.thumbnail)
     clip = _Now(calls.clip)
@@ -160,6 +164,21 @@ class ReelseekClient:
     resume = _Now(calls.resume)
     cancel = _Now(calls.cancel)
     library = _Now(calls.library)
+    relocate = _Now(calls.relocate)
+    webhooks = _Now(calls.webhooks)
+    webhook = _Now(calls.webhook)
+    add_webhook = _Now(calls.add_webhook)
+    change_webhook = _Now(calls.change_webhook)
+    delete_webhook = _Now(calls.delete_webhook)
+    ping = _Now(calls.ping)
+    deliveries = _Now(calls.deliveries)
+    deliver = _Now(calls.deliver)
+    collections = _Now(calls.collections)
+    collection = _Now(calls.collection)
+    delete_collection = _Now(calls.delete_collection)
+    quota = _Now(calls.quota)
+    quotas = _Now(calls.quotas)
+    set_quota = _Now(calls.set_quota)
 
     def events(self, job: str | wire.Job) -> Iterator[wire.Job]:
         """A job each time that it changes, until it is done, failed, cancelled or paused.
@@ -257,8 +276,10 @@ class AsyncReelseekClient:
     patch = _Soon(calls.patch)
     delete = _Soon(calls.delete)
     upload = _Soon(calls.upload)
+    fetch = _Soon(calls.fetch)
     index = _Soon(calls.index)
     quarantine = _Soon(calls.quarantine)
+    throw_away = _Soon(calls.throw_away)
     stream = _Soon(calls.stream)
     thumbnail = _Soon(calls.thumbnail)
     clip = _Soon(calls.clip)
@@ -271,6 +292,21 @@ class AsyncReelseekClient:
     resume = _Soon(calls.resume)
     cancel = _Soon(calls.cancel)
     library = _Soon(calls.library)
+    relocate = _Soon(calls.relocate)
+    webhooks = _Soon(calls.webhooks)
+    webhook = _Soon(calls.webhook)
+    add_webhook = _Soon(calls.add_webhook)
+    change_webhook = _Soon(calls.change_webhook)
+    delete_webhook = _Soon(calls.delete_webhook)
+    ping = _Soon(calls.ping)
+    deliveries = _Soon(calls.deliveries)
+    deliver = _Soon(calls.deliver)
+    collections = _Soon(calls.collections)
+    collection = _Soon(calls.collection)
+    delete_collection = _Soon(calls.delete_collection)
+    quota = _Soon(calls.quota)
+    quotas = _Soon(calls.quotas)
+    set_quota = _Soon(calls.set_quota)
 
     async def events(self, job: str | wire.Job) -> AsyncIterator[wire.Job]:
         """As `ReelseekClient.events`."""
@@ -339,6 +375,17 @@ class AsyncReelseekClient:
             if not page.next_page:
                 return
             call = call.at(page.next_page)
+
+
+def received(secret: str, headers: Mapping[str, str], body: bytes) -> wire.Message:
+    """The message that came to a webhook, once it is sure who sent it.  `body` is what came, byte for byte.  A message
+    may come twice, under one `id`.
+
+    Raises:
+        WrongSignature: whoever sent it does not know the secret, or sent it more than five minutes ago.
+    """
+    id = signing.verify(secret, headers, body)
+    return wire.Message.model_validate({**wire.Body.model_validate_json(body).model_dump(), "id": id})
 
 
 # ------------------------------------------------------------------------------------------------------ what both share

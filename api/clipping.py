@@ -49,11 +49,22 @@ def clip(
     cutting.suffix_of(out)  # before anything is read
     with store.snapshot() as snapshot:
         media, span = asked(ref, list(snapshot.media()), named)
+    place, wanted = source(store, media, span, margin)
+    made = cutting.cut(place, wanted, out, exact=exact, force=force, watch=watch)
+    return Clip(media, wanted, made)
+
+
+def source(store: Store, media: Media, span: TimeSpan | None, margin: float = 0.0) -> tuple[Place, TimeSpan]:
+    """Where a media lies that a clip can be cut out of, and which stretch that is to be; nothing is cut yet.
+
+    Raises:
+        NoSuchStream: it is a picture.
+        BadSettings, CannotOpen: as `within` and `intact`.
+    """
     if media.kind is MediaKind.IMAGE:
         raise NoSuchStream(f"{media.path} is a picture: there is nothing to cut out of it")
     wanted = within(media, span, margin)
-    made = cutting.cut(intact(store, media), wanted, out, exact=exact, force=force, watch=watch)
-    return Clip(media, wanted, made)
+    return intact(store, media), wanted
 
 
 def asked(ref: str, everything: Sequence[Media], named: Named) -> tuple[Media, TimeSpan | None]:
@@ -115,7 +126,7 @@ def intact(store: Store, media: Media) -> Place:
                 return place
             why.append(f"{path} has changed since it was indexed: index it again")
         except MediaError as error:
-            why.append(f"{error}: index it where it lies now")
+            why.append(f"{error}: if it was moved, its path has to follow: reelseek media relocate mends it")
     raise CannotOpen(why[0] if why else f"{media.key} has no path")
 
 

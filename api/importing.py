@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from api import tables
+from api import parts, tables
 from indexer import recipe as recipes
 from indexer.representatives import segment_vectors
 from retriever.errors import ManifestError, StoreUnavailable, WrongFormat, WrongRecipe
@@ -130,6 +130,16 @@ def document(done: Imported) -> dict[str, Any]:
         "segments": done.segments,
         "tokens": done.tokens,
     }
+
+
+def opened(source: Path | str, catalog: str, beside: Path | str) -> Store:
+    """The library at `source`; `catalog` was said of it and of the one at `beside`, which it is to be brought into.
+
+    Raises:
+        StoreUnavailable, WrongFormat, MissingExtra: as `parts.store`.
+    """
+    own = parts.catalog_of(source, catalog, beside)
+    return parts.store(parts.DEFAULT_STORE, source, create=False, catalog=own)
 
 
 @contextmanager

@@ -2,35 +2,40 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from api import parts
-from indexer import jobs, manifests, pipeline, places, sources, tracing, watching
+from api.outfits import Outfit
+from indexer import jobs, manifests, pipeline, places, reembedding, sources, tracing, waiting, watching
 from indexer.events import Summary, Warned, Watch
+from indexer.listing import Listing
 from indexer.places import Place
 from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.run import Run
 from retriever import processes
-from retriever.errors import CannotOpen, ManifestError, MissingExtra, NoSuchJob, WrongFormat
+from retriever.errors import CannotOpen, JobOver, ManifestError, MissingExtra, WrongFormat
 from retriever.ports import Store
 from retriever.settings import Settings
-from retriever.types import Metadata, Quarantined, RunState, Wish, jsonable
+from retriever.types import Metadata, Quarantined, RunRecord, RunState, Wish, jsonable
 
 DEFAULTS = Settings()
 POLICY = Policy(DEFAULTS.tries, DEFAULTS.most_seconds, DEFAULTS.most_bytes, DEFAULTS.least_free)
+INDEX, REEMBED = "index", "reembed"
+"""Kinds of jobs: files go into the library, or its media are embedded again by another recipe."""
 PATIENCE = 30.0
 """Seconds that somebody who stops a job waits for it: longer than a batch takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an indexing run was asked for.  Paths are absolute, so that it can be done again from anywhere."""
+    """What a job was asked for.  Paths are absolute, so that it can be done again from anywhere."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # none, where the media are that the library has
     pack: str = DEFAULTS.pack
     budget: float = DEFAULTS.budget
     sampling: str = DEFAULTS.sampling
@@ -42,6 +47,7 @@ class Asked:
     every: float = 0.0  # seconds between two looks at the paths; 0: one pass
     workers: parts.Workers = parts.HERE
     only: tuple[str, ...] = ()  # of the files behind `paths` only these; empty: all of them
+    kind: str = INDEX
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -59,6 +65,8 @@ class Asked:
                     f"a job of this library asks for {', '.join(unknown)}, which this version does not know: install "
                     "the one that registered it"
                 )
+        if (kind_of := told.get("kind", INDEX)) not in (INDEX, REEMBED):
+            raise WrongFormat(f"a job of this library is to {kind_of}: install the version that registered it")
         made = {name: kinds[name](**_frozen(said)) for name, said in inner.items()}
         return cls(**{**_frozen(told), **made})
 
@@ -81,14 +89,14 @@ class Asked:
         """
         return parts.recipe(self.pack, self.models, self.budget, self.sampling)
 
-    def found(self) -> list[sources.Source]:
+    def found(self, stopped: Callable[[], bool] = lambda: False) -> Listing:
         """
         Raises:
-            CannotOpen, ManifestError: as `sources.found`.
+            CannotOpen, ManifestError, DiskFull: as `sources.found`.
         """
-        every = sources.found([places.of(path) for path in self.paths], self.metadata)
+        every = sources.found([places.of(path) for path in self.paths], self.metadata, stopped)
         only = set(self.only)
-        return [source for source in every if str(source.path) in only] if only else every
+        return Listing.of(source for source in every if str(source.path) in only) if only else every
 
     def covers(self, files: Iterable[str]) -> list[str]:
         """Those of these files that are behind the paths."""
@@ -97,8 +105,13 @@ class Asked:
         lists = [
             root for root in roots if isinstance(root, Path) and root.suffix.lower() in suffixes and root.is_file()
         ]
-        listed = {str(source.path) for source in sources.found(lists)} if lists else set()
+        listed = sources.found(lists)
         return [file for file in wanted if file in listed or any(places.is_below(file, root) for root in roots)]
+
+
+def kind(record: RunRecord) -> str:
+    """What a job does, also of one of a newer version."""
+    return str(json.loads(record.asked).get("kind", INDEX))
 
 
 def _frozen(told: dict[str, Any]) -> dict[str, Any]:
@@ -137,36 +150,50 @@ def index(store: Store, asked: Asked, watch: Watch, profile: Path | None = None)
     Raises:
         as `Library.index`; of a path that is not there and of a pack or model that cannot be, nothing is registered.
     """
-    for path in asked.paths:
-        sources.there(places.of(path))
-    recipe = asked.recipe()
-    with tracing.kept(profile) as trace:
-        record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
-        summary = _carry_out(store, record.id, asked, recipe, watch, trace)
+    with _telling(watch):
+        for path in asked.paths:
+            sources.there(places.of(path))
+        recipe = asked.recipe()
+        with tracing.kept(profile) as trace:
+            record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
+            summary = _carry_out(store, record.id, asked, recipe, watch, Outfit(), trace)
     if trace.failed:
         watch(Warned(trace.failed))
     return summary
 
 
-def resume(store: Store, name: str, watch: Watch) -> tuple[jobs.Standing, Summary | None]:
-    """Go on with a job where it stopped, as it was asked for.  None: there is nothing to be done, it is over, or
-    somebody works on it.
+def reembed(store: Store, asked: Asked, watch: Watch) -> Summary:
+    """Register a job that brings what another recipe makes to all media, and carry it out.
 
     Raises:
-        NoSuchJob: there is none of this name, or it was cancelled.
+        as `Library.reembed`; of a recipe that the library cannot go over to, nothing is registered.
+    """
+    run = _again(store, asked, asked.recipe(), watch, Outfit())
+    reembedding.sides(run)
+    record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
+    return _embed(record.id, run)
+
+
+def resume(store: Store, name: str, watch: Watch, outfit: Outfit | None = None) -> tuple[jobs.Standing, Summary | None]:
+    """Go on with a job where it stopped, as it was asked for, with an `outfit` if there is one from jobs before.  None:
+    there is nothing to be done, it is over, or somebody works on it.
+
+    Raises:
+        NoSuchJob: there is none of this name.
+        JobOver: it was cancelled.
         as `Library.index`.
     """
     found = jobs.named(store, name)
     if found.by and found.record.wish is Wish.PAUSE:
         found = jobs.pause(store, name, PATIENCE)  # it is about to stop
     if found.record.state is RunState.CANCELLED:
-        paths = " ".join(Asked.of(found.record.asked).paths)
-        raise NoSuchJob(f"job {found.record.id} was cancelled, and is not gone on with: reelseek index {paths}")
+        cancelled = Asked.of(found.record.asked)
+        again = " ".join((cancelled.kind, *cancelled.paths))
+        raise JobOver(f"job {found.record.id} was cancelled, and is not gone on with: reelseek {again}")
     if found.by or found.is_over:
         return found, None
     asked = Asked.of(found.record.asked)
-    recipe = asked.recipe()
-    summary = _carry_out(store, found.record.id, asked, recipe, watch)
+    summary = _gone_on(store, found.record.id, asked, asked.recipe(), watch, outfit or Outfit())
     return jobs.named(store, found.record.id), summary
 
 
@@ -175,13 +202,17 @@ def retry(
 ) -> tuple[list[tuple[jobs.Standing, Summary]], list[str]]:
     """Take files out of quarantine, and index them as the newest job did that they belong to, or as the one named
     `name` did.  `files` are files, or folders of them; none: all.  Also returns files that no job knows; they are out
-    of quarantine all the same.
+    of quarantine all the same.  A job that embeds media again has none there: it is done once more.
 
     Raises:
         NoSuchJob: there is no job of this name.
         as `Library.index`.  Of a pack or model that cannot be, all stay in quarantine.
     """
     runs = [jobs.named(store, name)] if name else jobs.standing(store)[::-1]
+    if name and (asked := Asked.of(runs[0].record.asked)).kind == REEMBED:
+        again = jobs.register(store, asked.text)
+        summary = _gone_on(store, again.id, asked, asked.recipe(), watch, Outfit())
+        return [(jobs.named(store, again.id), summary)], []
     shut = {entry.path for entry in store.catalog.quarantined() if not files or _below(entry, files)}
     held = store.catalog.recipe()
     work: list[tuple[Asked, Recipe]] = []
@@ -202,10 +233,10 @@ def retry(
         work.append((replace(asked, only=tuple(mine), prune=False, every=0.0), recipe))
     left = [] if name else sorted(shut)
     store.catalog.forget([*left, *(path for asked, _ in work for path in asked.only)])
-    done = []
+    done, outfit = [], Outfit()
     for asked, recipe in work:
         record = jobs.register(store, asked.text)
-        summary = _carry_out(store, record.id, asked, recipe, watch)
+        summary = _carry_out(store, record.id, asked, recipe, watch, outfit)
         done.append((jobs.named(store, record.id), summary))
     return done, left
 
@@ -214,13 +245,50 @@ def _below(entry: Quarantined, files: Sequence[str]) -> bool:
     return any(places.is_below(entry.path, places.of(file)) for file in files)
 
 
+def _gone_on(store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit) -> Summary:
+    """Carry out a job of either kind."""
+    if asked.kind == REEMBED:
+        return _embed(name, _again(store, asked, recipe, watch, outfit))
+    return _carry_out(store, name, asked, recipe, watch, outfit)
+
+
+def _again(store: Store, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit) -> reembedding.Again:
+    return reembedding.Again(
+        recipe=recipe,
+        encoders=outfit.encoders(replace(recipe, speech=(), text=()), asked.models),  # no line is read again
+        store=store,
+        segmenter=parts.SEGMENTERS.load(recipe.segmenter).build(),
+        owner=processes.me(),
+        watch=watch,
+        children=parts.decoders(asked.jobs),
+        policy=asked.policy,
+    )
+
+
+def _embed(name: str, run: reembedding.Again) -> Summary:
+    record = jobs.named(run.store, name).record
+    with _telling(run.watch), jobs.at_work(run.store, record, run.owner, run.summary) as run.post:
+        return reembedding.reembed(run, parts.EXECUTORS.load("local").build())
+
+
+def _telling(watch: Watch) -> AbstractContextManager[None]:
+    """Whoever watches is told of servers that are waited for."""
+    return waiting.heard(lambda text: watch(Warned(text)))
+
+
 def _carry_out(
-    store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch, trace: tracing.Trace | None = None
+    store: Store,
+    name: str,
+    asked: Asked,
+    recipe: Recipe,
+    watch: Watch,
+    outfit: Outfit,
+    trace: tracing.Trace | None = None,
 ) -> Summary:
     summary = Summary()
-    with jobs.at_work(store, jobs.named(store, name).record, processes.me(), summary) as post:
-        found = asked.found()
-        encoders = parts.encoders(recipe, asked.models)
+    with _telling(watch), jobs.at_work(store, jobs.named(store, name).record, processes.me(), summary) as post:
+        found = asked.found(lambda: bool(post.wish(summary)))
+        encoders = outfit.encoders(recipe, asked.models)
         if store.catalog.recipe() is None:
             parts.tried(recipe, encoders)
         run = Run(

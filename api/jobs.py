@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from api.indexing import Asked
+from api.indexing import REEMBED, Asked, kind
 from api.terminal import amount, counted, near, plain, table
 from indexer.jobs import Standing
 from retriever.types import clock
@@ -26,6 +26,7 @@ def lines(found: Standing) -> Iterator[str]:
     counts = record.counts
     rows = [
         ("job", record.id),
+        *([("kind", "reembed: all media, by another recipe")] if asked.kind == REEMBED else []),
         ("state", _state(found) + (f", {found.by} works on it" if found.by else "")),
         ("files", _files(found)),
         ("asked", _when(record.created)),
@@ -70,6 +71,8 @@ def _files(found: Standing) -> str:
     counts = found.record.counts
     aside = int(counts.get("quarantined", 0))
     done = f"{int(counts.get('indexed', 0)):,}/{int(counts.get('files', 0)):,}"
+    if counts.get("looked", 0) < counts.get("found", 0):
+        done += f" so far, {int(counts['looked']):,} of {counted(int(counts['found']), 'file')} looked at"
     return done + (f", {aside:,} set aside" if aside else "")
 
 
@@ -78,6 +81,9 @@ def _when(seconds: float) -> str:
 
 
 def _paths(found: Standing) -> str:
-    paths = [near(path) for path in json.loads(found.record.asked)["paths"]]  # also of a job of a newer version
+    asked = json.loads(found.record.asked)  # also of a job of a newer version
+    if kind(found.record) == REEMBED:
+        return plain(f"all media again, pack {asked['pack']}")
+    paths = [near(path) for path in asked["paths"]]
     more = f" and {len(paths) - SHOWN:,} more" if len(paths) > SHOWN else ""
     return plain(", ".join(paths[:SHOWN]) + more)

@@ -16,6 +16,7 @@ from time import monotonic, time
 
 from retriever.errors import BadSettings
 from retriever.ports import Store
+from retriever.quotas import Quota, Whose
 from retriever.types import ApiKey
 
 SCOPES = ("search", "write", "admin")
@@ -49,16 +50,26 @@ def make(store: Store, name: str, scope: str, collection: str = "", rate: float 
     return key, f"{PREFIX}_{key.id}_{secret}"
 
 
-def revoke(store: Store, name: str) -> ApiKey:
-    """
+def revoke(store: Store, name: str) -> tuple[ApiKey, int]:
+    """One is none any more, and its quota and its webhooks end with it.  Returns it, and how many those were.
+
     Raises:
         BadSettings: there is no key of this name or id.
     """
     for key in store.catalog.api_keys():
         if name in (key.name, key.id):
+            ended = sum(hook.owner == key.id for hook in store.catalog.notices.hooks())
             store.catalog.forget_key(key.id)
-            return key
+            store.catalog.quotas.set(Quota(Whose.KEY, key.id))
+            return key, ended
     raise BadSettings(f"there is no key {name!r}: reelseek keys list shows those that there are")
+
+
+def said(text: str) -> tuple[str, str, str]:
+    """Prefix, id and secret of what somebody shows as a key."""
+    prefix, _, rest = text.partition("_")
+    id, _, secret = rest.partition("_")
+    return prefix, id, secret
 
 
 def _digest(secret: str) -> bytes:
@@ -82,8 +93,7 @@ class Ring:
 
     def of(self, text: str) -> ApiKey | None:
         """Whose key a text is; None: nobody's."""
-        prefix, _, rest = text.partition("_")
-        id, _, secret = rest.partition("_")
+        prefix, id, secret = said(text)
         key = self._known().get(id)
         kept = key.digest if key else bytes(32)
         same = hmac.compare_digest(kept, _digest(secret))  # takes as long, whatever is wrong

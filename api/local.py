@@ -57,7 +57,7 @@ class Local:
         )
         document = schemas.search(found, kind)
         for name in ("moments", "misses"):
-            document[name] = [answering.moment(self._library, one) for one in getattr(found, name)]
+            document[name] = answering.moments(self._library, getattr(found, name))
         return wire.Answer.model_validate(document | {"generation": "", "next_page": None})
 
     def similar(self, ref: str, *, limit: int | None = None, min_confidence: float | None = None) -> wire.Answer:

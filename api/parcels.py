@@ -8,13 +8,14 @@ import json
 import os
 from asyncio import to_thread
 from base64 import b64decode
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 from time import time
 
+from api import known
 from api.problems import Problem
 from retriever import wholes
 
@@ -22,6 +23,9 @@ LIFE_S = 86_400.0
 """Seconds after which a parcel that nobody goes on with is thrown away."""
 MOST_SAID = 10_000
 """Characters of what is said of a parcel."""
+SAID = ("filename", "title", "tags", "recorded", "collection")
+PASSED_OVER = ("filetype", "name", "type", "relativePath")
+"""What clients of tus say unasked; the content tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Parcel:
     id: str
     length: int  # bytes that it will have
     owner: str = ""  # id of the key that sends it; empty: nobody needs one
-    said: dict[str, str] = field(default_factory=dict)  # filename, title, tags (a;b), recorded, collection
+    said: dict[str, str] = field(default_factory=dict)  # `SAID`, tags as a;b
     job: str = ""  # once it is whole
 
 
@@ -107,9 +111,25 @@ class Parcels:
             await to_thread(os.fsync, kept.fileno())  # a disk takes its time, and others are answered meanwhile
         return there
 
+    @contextmanager
+    def held(self, parcel: Parcel) -> Iterator[None]:
+        """Nobody else is at a parcel meanwhile; whoever is killed holds none.
+
+        Raises:
+            Problem: another request is at it (423).
+        """
+        try:
+            kept = self.file(parcel).open("rb")
+        except FileNotFoundError as error:
+            raise _held() from error
+        with kept:
+            _alone(kept.fileno())
+            yield
+
     def done(self, parcel: Parcel, job: str) -> None:
         """It is whole, and no file of the parcels any more."""
         self._note(replace(parcel, job=job))
+        self.file(parcel).unlink(missing_ok=True)
 
     def drop(self, parcel: Parcel) -> None:
         for file in (self.file(parcel), self._folder / f"{parcel.id}.json"):
@@ -135,6 +155,7 @@ def told(header: str) -> dict[str, str]:
 
     Raises:
         Problem: it is none.
+        RequestValidationError: it says what nobody knows.
     """
     if len(header) > MOST_SAID:
         raise Problem(413, "too large", f"Upload-Metadata has more than {MOST_SAID:,} characters")
@@ -145,6 +166,7 @@ def told(header: str) -> dict[str, str]:
             said[name] = b64decode(value, validate=True).decode("utf-8")
         except ValueError as error:
             raise Problem(422, "not said rightly", f"Upload-Metadata: {name} has no text in base64") from error
+    known.names("header.Upload-Metadata", said, (*SAID, *PASSED_OVER))
     return said
 
 

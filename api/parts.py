@@ -30,10 +30,13 @@ from retriever.errors import (
 )
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, SentenceEncoder, Store
+from retriever.recent import Recent
 from retriever.registry import Registry
+from retriever.remembering import KEPT, Remembering, Rows
 from retriever.settings import Settings
 from retriever.sharing import Shared
-from retriever.stores._address import is_address
+from retriever.stores._address import Address, is_address, is_catalog_address
+from retriever.stores._format import CATALOG
 from retriever.types import Matrix, Modality, Sound, Stretch
 
 ENCODERS = Registry("encoders")
@@ -43,9 +46,14 @@ SEGMENTERS = Registry("indexer.segmenters")
 EXECUTORS = Registry("indexer.executors")
 RERANKERS = Registry("retriever.rerankers")
 
+NO_FILES = (
+    "only a library in a folder is copied file by file: reelseek import copies any library into another one; Qdrant "
+    "has snapshots of its own, and PostgreSQL pg_dump"
+)
 DIGEST_LETTERS = 12
 """Letters of a digest that a space's query side keeps."""
 DEFAULT_PACK = Settings().pack
+DEFAULT_STORE = Settings().store
 DEFAULT_SENTENCES = recipes.pack(DEFAULT_PACK).sentences
 MOST_DECODERS = 4
 """Encoders share the processors with the decoders; more decoders than this only wait."""
@@ -53,7 +61,7 @@ MOST_DECODERS = 4
 
 def store(name: str, path: Path | str, *, create: bool, catalog: str = "") -> Store:
     """The library at `path`; `create` makes one where there is none.  One with an address is in Qdrant whatever `name`
-    says, and has its `catalog` in a folder of this machine.
+    says, and has its `catalog` in a folder of this machine or in PostgreSQL.
 
     Raises:
         UnknownPlugin, MissingExtra, StoreUnavailable, WrongFormat: see the store's own `build`.
@@ -104,11 +112,17 @@ def restore(store: Store, source: Path) -> None:
 
 def _copied_as_files(store: Store) -> Any:
     if not hasattr(store, "back_up"):
-        raise StoreUnavailable(
-            "only a library in a folder is copied file by file: reelseek import copies any library into another one, "
-            "and Qdrant has snapshots of its own"
-        )
+        raise StoreUnavailable(NO_FILES)
     return store
+
+
+def refuse_server(path: Path | str) -> None:
+    """
+    Raises:
+        StoreUnavailable: a library at `path` keeps no files that could be put back: said before one is made there.
+    """
+    if is_address(path):
+        raise StoreUnavailable(NO_FILES)
 
 
 def indexes(name: str, path: Path | str, catalog: str = "") -> list[Any]:
@@ -124,10 +138,27 @@ def home(name: str, path: Path | str, catalog: str = "") -> Path:
     return folder
 
 
-def _kind(name: str, path: Path | str, catalog: str) -> tuple[Any, dict[str, Path | None]]:
+def same(path: Path | str, other: Path | str) -> bool:
+    """Whether two names are of one library."""
+    if is_address(path) and is_address(other):
+        return Address.parse(path) == Address.parse(other)
+    return not (is_address(path) or is_address(other)) and Path(path).resolve() == Path(other).resolve()
+
+
+def catalog_of(path: Path | str, catalog: str, beside: Path | str) -> str:
+    """Where the library at `path` has its catalog, if `catalog` was said of it and of the one at `beside`: a folder is
+    of the latter, if that has an address, and a database of many."""
+    if not is_address(path):
+        return ""
+    if is_catalog_address(catalog):
+        return "" if (Address.parse(path).catalog / CATALOG).is_file() else catalog
+    return "" if is_address(beside) else catalog
+
+
+def _kind(name: str, path: Path | str, catalog: str) -> tuple[Any, dict[str, str | None]]:
     """The plug-in of a library, and what it wants to know beside where the library is."""
     if is_address(path):
-        return STORES.load("qdrant"), {"catalog": Path(catalog) if catalog else None}
+        return STORES.load("qdrant"), {"catalog": catalog or None}
     return STORES.load(name), {}
 
 
@@ -459,16 +490,17 @@ def _asked_by(library: Store, side: str, models: ModelChoice) -> SentenceEncoder
     raise refused[0]
 
 
-def asking(library: Store, models: ModelChoice = AS_MADE) -> EncodeSentences:
+def asking(library: Store, models: ModelChoice = AS_MADE, recent: Rows | None = None) -> EncodeSentences:
     """What turns sentences into vectors for the questions of `library`, loaded when the first one comes.  Questions of
-    several threads share batches."""
-    loaded: dict[str, Shared] = {}
+    several threads share batches, and those in `recent` are known."""
+    loaded: dict[str, Remembering] = {}
     loading = Lock()
+    rows: Rows = Recent(KEPT) if recent is None else recent
 
     def encode(texts: Sequence[str], side: str) -> Matrix:
         with loading:
             if side not in loaded:
-                loaded[side] = Shared(_asked_by(library, side, models))
+                loaded[side] = Remembering(Shared(_asked_by(library, side, models)), rows)
         return loaded[side].encode(texts)
 
     return encode

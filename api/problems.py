@@ -11,11 +11,18 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
+from api import remedies
+from api.terminal import plain
+from api.trails import Trail
 from api.turns import Busy
 from retriever import errors
 
 KIND = "application/problem+json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+MOST_WRONG = 20
+"""Fields of a request that are told to be wrong: it may have any number of them."""
+LONGEST_PATH = 200
+"""Characters of a path that come back to whoever asked for it."""
 RETRY_S = 1
 """Seconds after which somebody who was turned away may come again."""
 
@@ -24,6 +31,7 @@ _STATUS: Sequence[tuple[type[Exception], int, str]] = (
     (errors.BadSettings, 422, "a value is wrong"),
     (errors.NoSuchMedia, 404, "no such media"),
     (errors.NoSuchJob, 404, "no such job"),
+    (errors.JobOver, 409, "the job is over"),
     (errors.SpaceMismatch, 409, "the library was made with other weights"),
     (errors.WrongRecipe, 409, "the library was made otherwise"),
     (errors.WrongFormat, 409, "the library is of another format"),
@@ -59,6 +67,8 @@ def answer(status: int, title: str, detail: str = "", **more: Any) -> JSONRespon
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail or title, **more}
+    if trail := Trail.here():
+        document["request"], trail.problem = trail.id, title
     return JSONResponse(document, status, headers, media_type=KIND)
 
 
@@ -73,10 +83,16 @@ def teach(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _system)
 
 
-def of(error: errors.ReelseekError) -> JSONResponse:
+def of(error: "errors.ReelseekError | Problem", **more: Any) -> JSONResponse:
+    """The document of what was raised, with `more` in it."""
+    if isinstance(error, Problem):
+        return answer(error.status, error.title, error.detail, **error.more, **more)
     status, title = next((status, title) for kind, status, title in _STATUS if isinstance(error, kind))
     at = _AT.search(str(error)) if isinstance(error, errors.QueryError) else None
-    return answer(status, title, str(error), **({"position": int(at[1]) - 1} if at else {}))
+    if at:  # it quotes what was asked, word for word
+        return answer(status, title, str(error), position=int(at[1]) - 1, **more)
+    ours = status == 404 or isinstance(error, errors.QueryError)  # to mend, for those who asked
+    return answer(status, title, remedies.elsewhere(str(error), "" if ours else remedies.OTHERS), **more)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -86,22 +102,30 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 async def _wrong(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # the second: of what a route put together
-    found = [{"path": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
-    detail = "; ".join(f"{one['path']}: {one['message']}" for one in found)
+    wrong = error.errors()
+    found = [{"path": ".".join(map(str, one["loc"])), "message": str(one["msg"])} for one in wrong[:MOST_WRONG]]
+    more = f"; and {len(wrong) - MOST_WRONG:,} more" if len(wrong) > MOST_WRONG else ""
+    detail = "; ".join(f"{one['path']}: {one['message']}" for one in found) + more
     return answer(422, "the request cannot be read", detail, errors=found)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    said = answer(error.status_code, str(error.detail).lower())
-    said.headers.update(error.headers or {})
+    detail, headers = "", dict(error.headers or {})
+    path, method = plain(request.url.path)[:LONGEST_PATH], request.method[:16]
+    if error.status_code == 404:
+        detail = f"there is nothing at {path}; /openapi.json tells what there is"
     if error.status_code == 405:
-        said.headers["allow"] = ", ".join(_allowed(request)) or said.headers.get("allow", "")
+        headers["allow"] = ", ".join(_allowed(request, headers.get("Allow", "")))
+        detail = f"{method} is not taken at {path}; it takes {headers['allow']}"
+    said = answer(error.status_code, str(error.detail).lower(), detail)
+    said.headers.update(headers)
     return said
 
 
-def _allowed(request: Request) -> list[str]:
-    """All methods of a path: a router tells of those of one route."""
+def _allowed(request: Request, known: str) -> list[str]:
+    """All methods of a path: a router tells of those of one route, which are `known`, and not that HEAD is where GET
+    is (`api.heads`)."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     found = [
         method.upper()
@@ -109,12 +133,13 @@ def _allowed(request: Request) -> list[str]:
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path)
         for method in methods
     ]
-    return sorted(set(found))
+    every = {*(found or known.split(", "))}
+    return sorted(every | {"HEAD"} if "GET" in every else every)
 
 
 async def _said(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return answer(error.status, error.title, error.detail, **error.more)
+    return of(error)
 
 
 async def _busy(request: Request, error: Exception) -> JSONResponse:

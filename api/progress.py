@@ -48,7 +48,10 @@ def watching(stream: TextIO | None = None, work: Work = INDEX) -> Iterator[Watch
 class Tally:
     """What a run has behind it."""
 
-    files: int = 0
+    files: int = 0  # to be worked on, as far as is known
+    more: bool = False  # whether others may come
+    looked_at: str = ""  # how many files were looked at, of how many
+    told_at: int = 0  # how many were when a line last told of it
     done: int = 0
     frames: int = 0
     media_seconds: float = 0.0
@@ -58,8 +61,11 @@ class Tally:
 
     def count(self, event: Event) -> None:
         match event:
-            case Planned(files=files):  # what was set aside before is none of these
-                self.files, self.began, self.done = files, monotonic(), 0
+            case Planned(files=files, looked=looked, total=total, more=more):
+                if not self.more:  # the first of its pass
+                    self.began, self.done, self.told_at = monotonic(), 0, 0
+                self.files, self.more = files, more
+                self.looked_at = f"{looked:,} of {counted(total, 'file')} looked at"
             case Opened(path=path, duration=duration):
                 self.lengths[path], self.behind[path] = duration, 0.0
             case Advanced(path=path, done=done, frames=frames):
@@ -67,9 +73,20 @@ class Tally:
                 self.frames += frames
                 self.behind[path] = done
             case Committed(path=path) | SetAside(path=path):
-                self.done += 1
+                self.done += not isinstance(event, SetAside) or event.planned
                 self.behind.pop(path, None)
                 self.lengths.pop(path, None)
+
+    @property
+    def of(self) -> str:
+        """What is done of how many."""
+        return f"{self.done:,} of {self.files:,} so far" if self.more else f"{self.done}/{self.files}"
+
+    def tells(self, event: Planned) -> bool:
+        """Whether people are told of what was looked at so far: when it is twice as much as the last time."""
+        if tells := event.more and event.looked >= 2 * self.told_at:
+            self.told_at = event.looked
+        return tells
 
     @property
     def times_realtime(self) -> float:
@@ -108,15 +125,19 @@ class Lines:
 
 def told(event: Event, paint: Paint, tally: Tally, work: Work) -> str:
     """The line that stays of an event; most have none."""
-    of = f"[{tally.done}/{tally.files}] " if tally.files else ""
+    of = f"[{tally.of}] " if tally.files else ""
     match event:
-        case Planned(files=files, unchanged=unchanged, renamed=renamed):
-            parts = [counted(files, "file") + f" to {work.do}", f"{unchanged:,} unchanged"]
-            return ", ".join(parts + ([f"{renamed:,} renamed"] if renamed else []))
+        case Planned(files=files, unchanged=unchanged, renamed=renamed, more=more):
+            if more and not tally.tells(event):
+                return ""
+            begun = f"{tally.looked_at} so far: " if more else ""
+            parts = [f"{files:,} to {work.do}" if more else counted(files, "file") + f" to {work.do}"]
+            parts += [f"{unchanged:,} unchanged", *([f"{renamed:,} renamed"] if renamed else [])]
+            return begun + ", ".join(parts)
         case Committed(path=path):
             return f"{of}{paint.green(work.done)} {near(path)}"
-        case SetAside(path=path, reason=reason):
-            return f"{of}{paint.red(work.aside)} {near(path)}: {plain(_once(path, reason))}"
+        case SetAside(path=path, reason=reason, planned=planned):
+            return f"{of if planned else ''}{paint.red(work.aside)} {near(path)}: {plain(_once(path, reason))}"
         case Warned(message=message):
             return f"{paint.marked('note')}: {plain(message)}" if paint.on else f"note: {plain(message)}"
     return ""
@@ -157,8 +178,8 @@ class Bars:
         self._tally.count(event)
         self._say(event)
         match event:
-            case Planned(files=files):
-                self.shown.update(self._corpus, total=max(files, 1))
+            case Planned(files=files, more=more):
+                self.shown.update(self._corpus, total=None if more else max(files, 1))
             case Opened(path=path, duration=duration):
                 self._open[path] = self.shown.add_task(f"  {shortened(path)}", total=duration, note="")
             case Advanced(path=path, done=done) if path in self._open:
@@ -170,7 +191,8 @@ class Bars:
 
     def _note(self) -> str:
         tally = self._tally
-        return f"{tally.done}/{tally.files} files · {tally.frames:,} frames · {tally.times_realtime:.1f}× realtime"
+        files = f"{tally.of}, {tally.looked_at}" if tally.more else f"{tally.of} files"
+        return f"{files} · {tally.frames:,} frames · {tally.times_realtime:.1f}× realtime"
 
     def _say(self, event: Event) -> None:
         line = told(event, self._paint, self._tally, self._work)
@@ -197,23 +219,24 @@ def closing(summary: Summary, work: Work = INDEX) -> list[str]:
     if summary.indexed:
         speed = summary.media_seconds / max(summary.wall_seconds, 1e-3)
         lines.append(
-            f"{counted(len(summary.indexed), 'file')} {work.done} ({clock(summary.media_seconds)} of media, "
+            f"{counted(summary.indexed.total, 'file')} {work.done} ({clock(summary.media_seconds)} of media, "
             f"{summary.frames:,} frames) in {summary.wall_seconds:.1f} s, {speed:.1f}× realtime"
         )
-    elif not (summary.quarantined or summary.renamed or summary.pruned or summary.stopped):
+    elif not (summary.quarantined.total or summary.renamed or summary.pruned or summary.stopped):
         lines.append("nothing new" if summary.unchanged else "no media files there")
     if summary.stage_seconds:
         lines.append("  " + ", ".join(f"{stage} {spent:.1f} s" for stage, spent in summary.stage_seconds.items()))
     if summary.load.slowest:
         lines.append("  " + pace(summary.load))
     others = [f"{summary.unchanged:,} unchanged"] if summary.unchanged else []
-    others += [f"{len(summary.renamed):,} renamed"] if summary.renamed else []
-    others += [f"{len(summary.pruned):,} pruned"] if summary.pruned else []
+    others += [f"{summary.renamed.total:,} renamed"] if summary.renamed else []
+    others += [f"{summary.pruned.total:,} pruned"] if summary.pruned else []
     if others:
         lines.append("  " + ", ".join(others))
-    if summary.quarantined:
-        lines.append(f"{counted(len(summary.quarantined), 'file')} {work.aside}:")
+    if aside := summary.quarantined.total:
+        lines.append(f"{counted(aside, 'file')} {work.aside}:")
         lines += [f"  {near(path)}: {plain(reason)}" for path, reason in summary.quarantined.items()]
+        lines += [f"  and {aside - len(summary.quarantined):,} more"] if aside > len(summary.quarantined) else []
     if summary.stopped is Wish.PAUSE:
         lines.append(f"job {summary.job} is paused: reelseek jobs resume {summary.job} goes on where it stopped")
     elif summary.stopped is Wish.CANCEL:

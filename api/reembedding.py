@@ -70,8 +70,11 @@ def _named(media: Media) -> Document:
 
 def _run(summary: Summary) -> Document:
     return {
+        "job": summary.job,
+        "stopped": str(summary.stopped),
         "embedded": list(summary.indexed),
         "failed": [{"path": path, "reason": reason} for path, reason in summary.quarantined.items()],
+        "counts": {"embedded": summary.indexed.total, "failed": summary.quarantined.total},
         "media_s": round(summary.media_seconds, 3),
         "wall_s": round(summary.wall_seconds, 3),
         "frames": summary.frames,

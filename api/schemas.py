@@ -15,6 +15,7 @@ from retriever.types import Answer, Evidence, Line, Media, Moment, Quarantined, 
 if TYPE_CHECKING:
     from api.checks import Check
     from indexer.jobs import Standing
+    from indexer.relocating import Found
 
 Document = dict[str, Any]
 
@@ -120,6 +121,18 @@ def one_media(item: Media) -> Document:
     }
 
 
+def relocated(found: "Found", dry_run: bool) -> Document:
+    """Paths that were mended, or would be, and those that were not."""
+    return {
+        "dry_run": dry_run,
+        "moved": [{"id": move.media.key, "from": move.old, "to": move.new} for move in found.moves],
+        "there": found.there,
+        "missing": found.missing,
+        "different": found.different,
+        "taken": found.taken,
+    }
+
+
 def space(found: Space) -> Document:
     return {**asdict(found), "modality": str(found.modality)}
 
@@ -144,6 +157,12 @@ def index(summary: Summary) -> Document:
         "renamed": list(summary.renamed),
         "pruned": list(summary.pruned),
         "quarantined": [{"path": path, "reason": reason} for path, reason in summary.quarantined.items()],
+        "counts": {
+            "indexed": summary.indexed.total,
+            "renamed": summary.renamed.total,
+            "pruned": summary.pruned.total,
+            "quarantined": summary.quarantined.total,
+        },
         "media_s": _time(summary.media_seconds),
         "wall_s": _time(summary.wall_seconds),
         "frames": summary.frames,

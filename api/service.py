@@ -1,18 +1,16 @@
 """A library as people use it from Python; the command line is one of its users."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from api import clipping, indexing, parts
+from api import clipping, indexing, parts, strays
 from api import reembedding as standing
 from api.clipping import Clip
 from api.examples import Examples
-from indexer import cutting, places, reembedding
+from indexer import cutting, places, reembedding, relocating
 from indexer import jobs as standing_jobs
 from indexer.events import Event, Summary
 from indexer.jobs import Standing
@@ -22,9 +20,11 @@ from retriever.duplicates import Group, duplicates, groups
 from retriever.errors import NoSuchMedia, StoreUnavailable, WrongRecipe
 from retriever.looking import Looking
 from retriever.ports import Store
+from retriever.recent import Recent
 from retriever.relevance import Relevance, relevance
+from retriever.remembering import KEPT, Rows
 from retriever.search import Searcher
-from retriever.settings import Settings
+from retriever.settings import Settings, judged
 from retriever.types import (
     EVERYTHING,
     Answer,
@@ -62,10 +62,11 @@ class Library:
         self.place = place or str(path)  # as people name it
         self.store = store
         self._models = models
+        self.sentences: Rows = Recent(KEPT)  # as they were asked of late
         way = "" if models.prompts == parts.AS_MADE.prompts else models.prompts
         self.searcher = Searcher(
             store,
-            parts.asking(store, models),
+            parts.asking(store, models, self.sentences),
             looking,
             cache=path / "derived",
             asks=way,
@@ -87,7 +88,8 @@ class Library:
         models: parts.ModelChoice = parts.AS_MADE,
     ) -> Self:
         """The library at `path`, a folder or `http(s)://HOST:6333/NAME`.  It is made if it is not there, unless
-        `create` is False.  One in Qdrant has its catalog in the folder `store_catalog`, or below the user's data.
+        `create` is False.  One in Qdrant has its catalog in the folder or database `store_catalog`, or below the
+        user's data.
 
         `reranker` is a plug-in by name; `head`, `adapter` and `moment_head` are folders that `reelseek train` and
         `distill` wrote.
@@ -96,10 +98,11 @@ class Library:
         Raises:
             StoreUnavailable: there is none, or its place cannot hold one.
             WrongFormat: another version wrote it; the message names the command that helps.
+            BadSettings: `store_catalog` is no catalog.
             UnknownPlugin, HeadError: as their names say.
         """
         looking = parts.looking(reranker, os.fspath(head), os.fspath(adapter), os.fspath(moment_head))
-        place, catalog = os.fspath(path), os.fspath(store_catalog)
+        place, catalog = os.fspath(path), judged("store_catalog", os.fspath(store_catalog))
         built = parts.store(store, place, create=create, catalog=catalog)
         folder = getattr(built, "folder", Path(place))  # of the catalog, where the library itself is elsewhere
         return cls(folder, built, looking, models, place)
@@ -169,18 +172,22 @@ class Library:
         return standing_jobs.pause(self.store, name, indexing.PATIENCE)
 
     def cancel(self, name: str) -> Standing:
-        """Stop a job for good; what it had begun and not committed goes, what was committed stays.
+        """Stop a job for good; what it had begun and not committed goes, and what was sent to a server for it alone.
+        What was committed stays.
 
         Raises:
             NoSuchJob: as `job`.
         """
-        return standing_jobs.cancel(self.store, name, processes.me(), indexing.PATIENCE)
+        found = standing_jobs.cancel(self.store, name, processes.me(), indexing.PATIENCE)
+        strays.left_by(self.store, found)
+        return found
 
     def resume(self, name: str, watch: Callable[[Event], None] = silent) -> tuple[Standing, Summary | None]:
         """Go on with a job as it was asked for.  None: it is over, or somebody works on it.
 
         Raises:
-            NoSuchJob: as `job`, or it was cancelled.
+            NoSuchJob: as `job`.
+            JobOver: it was cancelled.
             as `index`.
         """
         return indexing.resume(self.store, name, watch)
@@ -207,28 +214,23 @@ class Library:
         budget: float = DEFAULTS.budget,
         sampling: str = DEFAULTS.sampling,
         jobs: int = DEFAULTS.jobs,
+        policy: Policy = indexing.POLICY,
         watch: Callable[[Event], None] = silent,
     ) -> Summary:
         """Bring what another recipe makes to all media, beside what they have: `choose` says what is searched.
 
         The recipe is that of `pack`, the library's `models`, `budget` and `sampling`, as `index` has them.  Media that
-        cannot be embedded are among the summary's `quarantined`; they keep what they have.  Run again, it goes on.
+        cannot be embedded are among the summary's `quarantined`; they keep what they have.  It is a job, as `index` has
+        them; run again, it goes on.
 
         Raises:
             WrongRecipe: the library is of this recipe, is on its way to another one, or has other lines.
             BadSettings, MissingExtra, WeightsError, DeviceError, DiskFull: as `index`.
         """
-        chosen = parts.recipe(pack, self._models, budget, sampling)
-        run = reembedding.Again(
-            recipe=chosen,
-            encoders=parts.encoders(replace(chosen, speech=(), text=()), self._models),  # no line is read again
-            store=self.store,
-            segmenter=parts.SEGMENTERS.load(chosen.segmenter).build(),
-            owner=processes.me(),
-            watch=watch,
-            children=parts.decoders(jobs),
+        asked = indexing.Asked(
+            (), pack, budget, sampling, jobs=jobs, models=self._models, policy=policy, kind=indexing.REEMBED
         )
-        return reembedding.reembed(run, parts.EXECUTORS.load("local").build())
+        return indexing.reembed(self.store, asked, watch)
 
     def choose(self, searched: Searched | str) -> list[str]:
         """Search the old recipe, the new one or both; returns what a person should know.
@@ -329,7 +331,26 @@ class Library:
     def lines(self, moment: Moment) -> list[Line]:
         """What is said and written during a moment, in order of time."""
         with self.store.snapshot() as snapshot:
-            return snapshot.lines_over(moment.media.key, moment.span)
+            return snapshot.lines_over([(moment.media.key, moment.span)])[0]
+
+    def relocate(
+        self,
+        new: str | os.PathLike[str],
+        old: str | os.PathLike[str] | None = None,
+        *,
+        dry_run: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> relocating.Found:
+        """Mend the paths of media whose files lie at or below `new` by now: by the same names as at or below `old`, or
+        without `old` by what is in them.  A file that is not the one that was indexed is never taken for it.
+
+        Raises:
+            CannotOpen: `new` is not there, or one of the two is an address that cannot be read.
+            Unreachable, MissingExtra: as their names say.
+            StoreUnavailable: `stopped` said so before all was looked at; nothing was changed.
+        """
+        before = None if old is None else places.of(old)
+        return relocating.relocate(self.store, places.of(new), before, dry_run=dry_run, stopped=stopped)
 
     def quarantined(self) -> list[Quarantined]:
         """Files that could not be indexed, by path."""
@@ -338,7 +359,7 @@ class Library:
     def stats(self) -> dict[str, Any]:
         """What the library holds, as docs/schema.md has it."""
         with self.store.snapshot() as snapshot:
-            counts, spaces, media = snapshot.counts(), snapshot.spaces, list(snapshot.media())
+            counts, spaces, kinds = snapshot.counts(), snapshot.spaces, snapshot.kinds()
             generation = snapshot.generation
             two, held = snapshot.reembedding, snapshot.held()
         made = self.store.catalog.recipe()
@@ -346,8 +367,8 @@ class Library:
             "library": self.place,
             "generation": generation,
             "media": counts["media"],
-            "kinds": dict(sorted(Counter(str(item.kind) for item in media).items())),
-            "duration_s": round(sum(item.duration for item in media), 3),
+            "kinds": {str(kind): count for kind, (count, _) in kinds.items()},
+            "duration_s": round(sum(seconds for _, seconds in kinds.values()), 3),
             "segments": counts["segments"],
             "lines": counts["lines"],
             "tokens": counts["tokens"],
@@ -381,9 +402,13 @@ class Library:
         """
         everything = self.media()
         gone = {item.key: item for item in (_named(name, everything) for name in names)}
-        self.store.delete(list(gone))
-        self.store.catalog.forget([path for item in gone.values() for path in item.paths])
-        return list(gone.values())
+        return self.take_out(list(gone.values()))
+
+    def take_out(self, media: Sequence[Media]) -> list[Media]:
+        """The same of media that were found here; returns them."""
+        self.store.delete([item.key for item in media])
+        self.store.catalog.forget([path for item in media for path in item.paths])
+        return list(media)
 
     def clip(
         self,
@@ -423,23 +448,27 @@ class Library:
 
         return export.write(self.store, Path(folder), tables)
 
-    def import_from(self, source: str | os.PathLike[str]) -> dict[str, Any]:
+    def import_from(
+        self, source: str | os.PathLike[str], store_catalog: str | os.PathLike[str] = DEFAULTS.store_catalog
+    ) -> dict[str, Any]:
         """Bring in what another library holds, or what `export` wrote: the media that this one lacks, nothing encoded
-        again.  Returns what came, as docs/schema.md has it.
+        again.  Returns what came, as docs/schema.md has it.  The catalog of that other library is looked for in
+        `store_catalog`, too: in PostgreSQL, or in this folder if it is not of this library.
 
         Raises:
             StoreUnavailable: nothing of either kind is there.
+            BadSettings: `store_catalog` is no catalog.
             WrongRecipe, WrongFormat, ManifestError, SpaceMismatch, DiskFull: as their names say; what came stays.
         """
         from api import importing
 
-        path = Path(source)
+        path, catalog = Path(source), judged("store_catalog", os.fspath(store_catalog))
         if importing.is_export(path):
             with importing.from_folder(path) as brought:
                 return importing.document(importing.into(self.store, brought))
-        if path.resolve() == self.path.resolve():
-            raise StoreUnavailable(f"{path} is this library itself: name another one")
-        other = parts.store(DEFAULTS.store, path, create=False)
+        if parts.same(path, self.place):
+            raise StoreUnavailable(f"{os.fspath(source)} is this library itself: name another one")
+        other = importing.opened(path, catalog, self.place)
         try:
             with importing.from_library(other) as brought:
                 return importing.document(importing.into(self.store, brought))

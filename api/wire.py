@@ -5,7 +5,7 @@ a slip of the pen.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -78,19 +78,98 @@ class Said(_Asked):
     collection: Text | None = None
 
 
-class Wanted(_Asked):
+Url = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_text)]
+
+
+PathText = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_text)]
+Event = Literal["job.done", "job.failed", "job.cancelled", "media.indexed", "media.deleted"]
+EVENTS = get_args(Event)
+
+
+class Told(_Asked):
+    """Whom a job tells what comes of it (docs/http.md, Webhooks)."""
+
+    webhook: Url | None = Field(default=None, description="address that hears when it is done, failed or cancelled")
+    webhook_secret: Text = Field(default="", description="whsec_…, with which it is signed; none: one is made")
+
+
+class Sent(Said, Told):
+    """What a form says beside its file."""
+
+
+class Fetched(Sent):
+    """A media on the web, for servers that were started with `--allow-urls yes`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"url": "https://cdn.example.org/holiday.mp4", "tags": ["sea"]}]},
+    )
+
+    url: Url
+
+
+class Wanted(Told):
     """An indexing job: files, folders or manifests of the server, below the roots that it was started with."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"paths": ["/srv/clips"]}]})
 
-    paths: list[Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_text)]] = Field(
-        min_length=1, max_length=1_000
-    )
+    paths: list[PathText] = Field(min_length=1, max_length=1_000)
     title: Text = ""
     tags: list[Text] = Field(default=[], max_length=100)
     recorded: Text = ""
     collection: Text = ""
     prune: bool = False
+
+
+class Hook(_Asked):
+    """A webhook to be set; without events it hears of all."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"url": "https://example.org/hooks/reelseek", "events": ["media.indexed"]}]},
+    )
+
+    url: Url
+    events: list[Event] = Field(default=[], max_length=len(EVENTS))
+    collection: Text = Field(default="", description="the one that it hears of; empty: all")
+    secret: Text = Field(default="", description="whsec_…; none: one is made")
+
+
+class HookChange(_Asked):
+    """What is to be so from now on; what is left out stays."""
+
+    url: Url | None = None
+    events: list[Event] | None = Field(default=None, min_length=1, max_length=len(EVENTS))
+    active: bool | None = Field(default=None, description="whether anything is sent to it")
+
+
+class QuotaChange(_Asked):
+    """What may be sent; 0 or left out: any."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"most_bytes": 50_000_000_000}]}
+    )
+
+    most_bytes: int = Field(default=0, ge=0, le=1 << 60, description="that lie on the server")
+    most_media: int = Field(default=0, ge=0, le=1 << 60, description="files that lie on the server")
+    most_s_a_day: float = Field(default=0.0, ge=0, le=1e12, description="seconds of media within a day")
+
+
+class Relocation(_Asked):
+    """Media whose files lie elsewhere by now: below `new`, by the same names as below `old`; without `old` they are
+    looked for by what is in them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"old": "/srv/clips", "new": "/srv/films", "dry_run": True}]},
+    )
+
+    new: PathText
+    old: PathText | None = None
+    dry_run: bool = False
 
 
 # ------------------------------------------------------------------------------------------------------------- answers
@@ -237,6 +316,10 @@ class Quarantine(BaseModel):
     quarantined: list[Quarantined]
 
 
+class Dropped(BaseModel):
+    dropped: str = Field(description="the path of what is gone")
+
+
 class Curve(BaseModel):
     """`heights` are logarithms of odds between neighbouring `edges`, in seconds; null where there is nothing at all."""
 
@@ -267,8 +350,113 @@ class Jobs(BaseModel):
     jobs: list[Job]
 
 
+class SetHook(BaseModel):
+    """The webhook of a job; `secret` is told this once, and not where it came with the request."""
+
+    id: str
+    secret: str | None
+
+
 class Accepted(BaseModel):
     job: Job
+    webhook: SetHook | None = None
+
+
+class Delivery(BaseModel):
+    """A message, and how its last try ended; `due_at` is the next one, or of one that is over when that was."""
+
+    id: str
+    event: str
+    state: Literal["waiting", "delivered", "failed"]
+    tries: int
+    created_at: float
+    due_at: float
+    status: int = Field(description="of the last answer; 0: none came")
+    told: str
+
+
+class Body(BaseModel):
+    """What is sent to a webhook: `data` has the `job` or the `media` as the API tells of it."""
+
+    type: str
+    timestamp: str
+    data: dict[str, Any]
+
+
+class Message(Body):
+    """It, and the id under which it came."""
+
+    id: str
+
+
+class Webhook(BaseModel):
+    id: str
+    url: str
+    events: list[str]
+    collection: str
+    job: str = Field(description="the one job that it hears of; empty: whatever happens")
+    active: bool
+    created_at: float
+    last: Delivery | None = Field(description="the newest message to it")
+
+
+class NewWebhook(BaseModel):
+    """`secret` is told this once."""
+
+    webhook: Webhook
+    secret: str
+
+
+class Webhooks(BaseModel):
+    webhooks: list[Webhook]
+
+
+class Deliveries(BaseModel):
+    deliveries: list[Delivery]
+
+
+class Quota(BaseModel):
+    """What may be sent with a key or into a collection, 0 for any, and what was and lies there."""
+
+    kind: Literal["key", "collection"]
+    id: str
+    name: str
+    most_bytes: int
+    most_media: int
+    most_s_a_day: float
+    bytes: int
+    media: int
+    s_today: float
+
+
+class QuotaList(BaseModel):
+    quotas: list[Quota]
+
+
+class Relocated(BaseModel):
+    """`there` lie where they did; of `missing` nothing was found, of `different` something else, and of `taken` what
+    another media of the library is known by."""
+
+    dry_run: bool
+    moved: list[dict[str, str]] = Field(description="id, from, to")
+    there: int
+    missing: list[str]
+    different: list[str]
+    taken: list[str]
+
+
+class Collection(BaseModel):
+    """A named part of a library; without a name, what is in none."""
+
+    name: str
+    media: int
+    duration_s: float
+    bytes: int
+    kinds: dict[str, int]
+
+
+class CollectionList(BaseModel):
+    collections: list[Collection]
 
 
 class Deleted(BaseModel):
@@ -283,7 +471,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     position: int | None = Field(default=None, description="the character of the query where it goes wrong")
+    search: int | None = Field(default=None, description="of a batch the question that it is about, counted from 0")
     errors: list[dict[str, str]] = []
+    request: str = Field(default="", description="the number by which the log of the server knows it")
 
 
 def answers(kind: str) -> dict[int | str, dict[str, Any]]:

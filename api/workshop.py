@@ -7,19 +7,28 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from secrets import token_hex
 from threading import Event, Thread
 from time import monotonic, sleep, time
 
+from api import heaps, indexing, quotas, strays
+from api.deeds import Deeds
 from api.indexing import Asked, settled
+from api.outfits import Outfit
 from api.service import Library
+from api.spans import Spans
 from indexer import jobs
 from indexer.jobs import Standing
-from retriever.errors import BadSettings, NoSuchJob, ReelseekError
+from retriever.errors import BadSettings, JobOver, ReelseekError
+from retriever.notices import Hook
 from retriever.types import RunRecord, RunState, Wish
 
 LOG = logging.getLogger("reelseek.workshop")
 LOOK_S = 0.5
 """Seconds between two looks for jobs that other processes have registered."""
+REST_S = 300.0
+"""Seconds without a job after which what jobs are done with is put away: models of the `offline` pack hold 290 MB, and
+are there again in two seconds."""
 PATIENCE_S = 30.0
 """Seconds that somebody who goes on with a job waits for whoever is about to stop it."""
 
@@ -27,8 +36,9 @@ PATIENCE_S = 30.0
 class Workshop:
     """Takes jobs that nobody is at.  Other processes may register, pause and cancel them."""
 
-    def __init__(self, library: Callable[[], Library]) -> None:
-        self._open = library
+    def __init__(self, library: Callable[[], Library], spans: Spans | None = None) -> None:
+        """`spans` is where traces go."""
+        self._open, self._spans = library, spans
         self._over, self._called = Event(), Event()
         self._at = ""  # the job at hand
         self._worker = Thread(target=self._work, name="workshop", daemon=True)
@@ -36,14 +46,20 @@ class Workshop:
     def start(self) -> None:
         self._worker.start()
 
-    def register(self, library: Library, asked: Asked) -> Standing:
-        """Write a job down; it is begun when those before it are done.
+    def register(self, library: Library, asked: Asked, hook: Hook | None = None) -> Standing:
+        """Write a job down; it is begun when those before it are done, and `hook` is told what comes of it.
 
         Raises:
             BadSettings, MissingExtra, WeightsError: its pack or model cannot be.
         """
         asked.recipe()
-        record = jobs.register(library.store, replace(asked, models=settled(asked.models)).text)
+        text = replace(asked, models=settled(asked.models)).text
+        if hook is None:
+            record = jobs.register(library.store, text)
+        else:  # a job of its own, and its hook is there before anybody can be done with it
+            record = RunRecord(token_hex(4), text, time())
+            library.store.catalog.notices.write_hook(replace(hook, job=record.id))
+            library.store.catalog.write_run(record)
         return self.again(library, record)
 
     def again(self, library: Library, record: RunRecord) -> Standing:
@@ -51,11 +67,11 @@ class Workshop:
         found = jobs.named(library.store, record.id)
         if _watches(found):
             raise BadSettings(
-                f"job {record.id} watches its folders and has no end, and a server does one job after the other: "
-                f"reelseek jobs resume {record.id} goes on with it"
+                f"job {record.id} watches its folders and has no end, and a server does one job after the other; "
+                "whoever runs it can go on with this one on its machine"
             )
         if found.record.state is RunState.CANCELLED:
-            raise NoSuchJob(f"job {record.id} was cancelled: register it anew")
+            raise JobOver(f"job {record.id} was cancelled: ask for it anew")
         until = monotonic() + PATIENCE_S
         while found.by and _stops(found) and monotonic() < until:
             sleep(LOOK_S / 10)
@@ -77,35 +93,60 @@ class Workshop:
                     self._worker.join(0.2)
 
     def _work(self) -> None:
+        said, outfit, last = "", Outfit(), monotonic()
         with self._open() as library:
             while not self._over.is_set():
                 try:
                     waiting = [one for one in jobs.standing(library.store) if _waits(one)]
                     if waiting:
-                        self._carry_out(library, waiting[0].record)
+                        self._carry_out(library, waiting[0].record, outfit)
+                        last = monotonic()
                         continue
+                    said = ""
+                    if monotonic() - last > REST_S and outfit.put_away():
+                        heaps.tidy()
                 except (ReelseekError, OSError) as error:  # the library is busy, its disk full: not for ever
-                    LOG.warning("jobs wait: %s", error)
+                    if said != (said := str(error)):
+                        LOG.warning("jobs wait: %s", error)
                 self._called.wait(LOOK_S)
                 self._called.clear()
 
-    def _carry_out(self, library: Library, record: RunRecord) -> None:
+    def _carry_out(self, library: Library, record: RunRecord, outfit: Outfit) -> None:
         self._at, error = record.id, ""
+        deeds = Deeds(record.id, self._spans)
         try:
-            library.resume(record.id)
+            indexing.resume(library.store, record.id, deeds, outfit)
         except (ReelseekError, OSError) as known:  # it is written down with the job, if that was begun
             error = str(known)
         except Exception as unknown:  # whatever a decoder or an encoder makes of a file: other jobs go on
             LOG.exception("job %s", record.id)
+            outfit.put_away()  # the next one is not to begin with what this one may have left in disorder
             error = f"an error of ours: {type(unknown).__name__}: {unknown}"
         finally:
             self._at = ""
+        self._weigh(library, record)
         left = jobs.named(library.store, record.id)
-        if self._over.is_set() and left.record.state is RunState.PAUSED:
-            library.store.catalog.write_run(replace(left.record, state=RunState.QUEUED, ended=None))
-        elif _waits(left):  # it would be taken again and again
-            told = replace(left.record, state=RunState.FAILED, error=left.record.error or error, ended=time())
+        self._clear(library, left)
+        told = left.record
+        if self._over.is_set() and told.state is RunState.PAUSED:
+            told = replace(told, state=RunState.QUEUED, ended=None)
+        elif error and _waits(left):  # it would be taken again and again; without one somebody goes on with it already
+            told = replace(told, state=RunState.FAILED, error=told.error or error, ended=time())
+        if told != left.record:
             library.store.catalog.write_run(told)
+        deeds.end(told.state, told.counts, told.error or error)
+
+    def _weigh(self, library: Library, record: RunRecord) -> None:
+        try:
+            quotas.weigh(library.store, Asked.of(record.asked).paths)
+        except ReelseekError as error:
+            LOG.warning("job %s: its length is not counted: %s", record.id, error)
+
+    def _clear(self, library: Library, job: Standing) -> None:
+        try:
+            strays.left_by(library.store, job)
+        except (ReelseekError, OSError) as error:
+            LOG.warning("job %s: what was sent for it stays: %s", job.record.id, error)
 
 
 def _stops(found: Standing) -> bool:

@@ -1,5 +1,6 @@
 """A library of a million made-up segments, committed through the store as an indexing run would."""
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -66,6 +67,25 @@ def build(folder: Path, segments: int) -> None:
     store.refresh()
     print(f"indexes: {perf_counter() - begun:.0f} s")
     store.close()
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Flags that say which library."""
+    parser.add_argument("--at", type=Path, help="folder for a made-up library")
+    parser.add_argument("--library", type=Path, help="one that is there")
+    parser.add_argument("--segments", type=int, default=100_000)
+
+
+def chosen(parser: ArgumentParser, args: Namespace) -> Path:
+    """The library that they name; a made-up one is made, unless it is there."""
+    library: Path | None = args.library
+    if (args.at is None) == (library is None):
+        parser.error("name --at FOLDER or --library LIB")
+    if library is None:
+        args.at.mkdir(parents=True, exist_ok=True)
+        library = args.at / f"library-{args.segments}"
+        build(library, args.segments)
+    return library
 
 
 def entries(folder: Path, segments: int) -> Iterator[Entry]:

@@ -212,7 +212,7 @@ class Clips:
                     media=replace(media, key=f"{media.key}-{start}"),
                     span=TimeSpan(0, cut * copies.STEP),
                     start=0.0,
-                    cells={space: Cells(held.rows[start : start + cut]) for space, held in whole.cells.items()},
+                    cells={space: Cells.of(held.rows[start : start + cut]) for space, held in whole.cells.items()},
                 )
                 for start in (0, cut)
             ]

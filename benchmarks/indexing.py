@@ -30,7 +30,9 @@ from indexer.decoding import Chapter, Decoder
 from indexer.encoding import Encoders, encode
 from indexer.events import Load, Watch
 from indexer.executors import local as executor
-from indexer.plan import plan
+from indexer.listing import Listing, Source
+from indexer.plan import Job
+from indexer.planning import planning
 from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.staging import Staging
@@ -49,7 +51,7 @@ RECIPES = ("fixed(2)", "adaptive(2)", "adaptive(1)", "0.5", "0.3", "keyframes(2)
 class Bench:
     """One corpus, one recipe, and what a round needs."""
 
-    files: Sequence[sources.Source]
+    files: Sequence[Source]
     encoders: Encoders
     scratch: Path
     recipe: Recipe
@@ -78,7 +80,7 @@ class Bench:
     def parts_alone(self) -> dict[str, float]:
         """Seconds of each part, run alone, one after the other."""
         run = self.run()
-        jobs = plan(self.files, run.recipe, run.store, frozenset(Modality)).jobs
+        jobs = self.planned(run)
         spent = dict.fromkeys(STAGES, 0.0)
         with Decoder() as decoder:
             for job in jobs:
@@ -104,11 +106,20 @@ class Bench:
         run.store.close()
         return spent
 
+    def planned(self, run: Run) -> list[Job]:
+        """All that there is to do, before any of it is done."""
+        jobs = []
+        with planning(Listing.of(self.files), run, frozenset(Modality)) as plan:
+            while plan.known or not plan.complete:
+                if job := plan.take(1.0):
+                    jobs.append(job)
+        return jobs
+
     def whole(self) -> float:
         """Seconds of the pipeline over everything."""
         run = self.run()
         began = perf_counter()
-        pipeline.index(self.files, run, executor.build())
+        pipeline.index(Listing.of(self.files), run, executor.build())
         spent = perf_counter() - began
         self.duration, self.load = run.summary.media_seconds, run.summary.load
         run.store.close()
@@ -220,7 +231,7 @@ def main() -> None:
             return _growth.grown(sorted(counts), bench.run, scratch, args.seconds)
         if not args.media:
             args.media = [_growth.clip(scratch / f"{n}.mp4", 30.0, (1280, 720), n) for n in range(4)]
-        bench.files = sources.found(args.media)
+        bench.files = list(sources.found(args.media))
         if args.recipes:
             asked = next((it for it in args.media if (it / "queries.jsonl").is_file()), None)
             recipes(bench, asked)

@@ -13,7 +13,11 @@ from retriever import kernels
 
 DIMENSION = 384
 ROWS = (1_000, 10_000, 144_000)
+QUERIES = (16, 32)
 MOST = 3
+FACTS = np.dtype([("span", "f8", 2), ("norm", "f4"), ("label", "i4", 5), ("probability", "f4", 5)])
+"""As of tokens in a store."""
+TAKEN = (400, 40_000)
 
 
 def main() -> None:
@@ -25,7 +29,19 @@ def main() -> None:
         rows, query = wide.astype(np.float16), wide[0].copy()
         print(f"{count:,} rows of {DIMENSION}:")
         compare("cosines", partial(kernels.cosines, rows, query), partial(kernels.cosines_plain, rows, query))
+        for several in QUERIES:
+            queries = wide[:several].copy()
+            compare(
+                f"products of {several}",
+                partial(kernels.products, rows, queries),
+                lambda rows=rows, queries=queries: rows.astype(np.float32) @ queries.T,
+            )
         compare("singles", partial(kernels.singles, rows), partial(rows.astype, np.float32))
+    facts = np.zeros(200_000, FACTS)
+    for count in TAKEN:
+        at = np.sort(generator.choice(len(facts), count, replace=False))
+        print(f"{count:,} of {len(facts):,} rows of {FACTS.itemsize} bytes with fields:")
+        compare("take", partial(facts.take, at), partial(facts.__getitem__, at))
     counts = generator.integers(0, 20, 5_000)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     values = generator.standard_normal(offsets[-1], dtype=np.float32)

@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 import machine
 import numpy as np
-import openvino
 import psutil
 from faster_whisper import WhisperModel
 
@@ -32,6 +31,9 @@ from indexer.decoding import Chapter, Decoder, Wanted
 from indexer.sampling import Fixed
 from retriever.errors import MediaError
 from retriever.types import Line
+
+# isort: split
+import openvino  # after `encoders`, beside which it tells nobody of this
 
 DIGITS = dict(enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]))
 LOOKS = ((320, 192), (640, 352), (960, 544))  # width and height of a page as the finder gets it

@@ -17,8 +17,6 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
-import onnxruntime
-import openvino as ov
 import timm
 import torch
 from machine import by_turns, describe, ratio
@@ -29,6 +27,10 @@ from encoders import _bert, _efficientnet, _yamnet
 from encoders._weights import CONCEPTS, MINILM, SOUNDEVENTS
 from encoders.concepts import CHECKPOINT
 from retriever.types import Floats
+
+# isort: split
+import onnxruntime  # these two after `encoders`, beside which they tell nobody of this
+import openvino as ov
 
 RUNS = 7
 Run = Callable[[], Floats]

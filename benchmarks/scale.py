@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time
@@ -116,8 +117,12 @@ def measured(media: Sequence[Path], place: Path) -> tuple[_capacity.Corpus, _cap
         made = library.index(media)
         own, decoding = (processor_seconds(whose) - before for whose, before in zip(WHOSE, begun, strict=True))
         seconds = made.media_seconds
-        library.search(QUESTIONS[0])
-        question = float(np.median([worked(lambda said=said: library.search(said), runs=3) for said in QUESTIONS]))
+
+        def ask(said: str) -> None:
+            library.sentences.clear()  # or only the first of them would be encoded
+            library.search(said)
+
+        question = float(np.median([worked(partial(ask, said), runs=3) for said in QUESTIONS]))
     others = {stage: wall for stage, wall in made.stage_seconds.items() if stage != "decode"}
     stages = {stage: own * wall / sum(others.values()) / seconds for stage, wall in others.items()}
     stages["decode"] = decoding / seconds

@@ -2,13 +2,13 @@
 
 python benchmarks/service.py --at FOLDER                        # 100,000 made-up segments (as search.py), kept there
 python benchmarks/service.py --at FOLDER --segments 20000 --seconds 5
-python benchmarks/service.py --library lib/                     # one of yours
+python benchmarks/service.py --library lib/ --processes 2       # one of yours; two processes answer
 
 The server is `reelseek serve` with its usual settings, in a process of its own; whoever asks is this process, over
 loopback, with distinct real sentences that the library was not made of, so nothing is answered from memory.  First as
-many as come through with some always waiting; then at 60 % of that, at random times, how late each is answered, from
-when it was to be asked; then three times as many as come through.  The share of the processors that asking takes is
-printed: it is part of what both have together.
+many as come through with some always waiting, and beside that a few that are asked over and over; then at 60 % of
+that, at random times, how late each is answered, from when it was to be asked; then three times as many as come
+through.  The share of the processors that asking takes is printed: it is part of what both have together.
 """
 
 import argparse
@@ -35,6 +35,8 @@ import psutil
 
 ASKERS = 4
 """Who always wait for an answer, when it is asked how many come through."""
+AGAIN = 20
+"""Questions that are asked over and over, to see what answers from memory are worth."""
 PATIENT = 256
 """Who ask at their times, whether those before have an answer or not."""
 
@@ -133,12 +135,13 @@ def _together(work: object, count: int) -> None:
 
 
 @contextmanager
-def served(library: Path) -> Iterator[tuple[int, psutil.Process, float]]:
+def served(library: Path, *more: str) -> Iterator[tuple[int, psutil.Process, float]]:
     """Port and process of a server, and the seconds until it was ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "api.main", "serve", "--library", str(library), "--port", str(port)]
+    command += ["--log-level", "error", *more]  # or each 503 would be a line
     home = str(Path(__file__).parents[1])
     begun = time.perf_counter()
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": home}) as server:
@@ -163,21 +166,26 @@ def _is_ready(port: int) -> bool:
         line.close()
 
 
-def report(library: Path, sentences: Sequence[str], seconds: float) -> None:
+def spent_by(process: psutil.Process, alone: bool = False) -> float:
+    """Processor seconds of a process and its children."""
+    every = [process, *([] if alone else process.children(recursive=True))]
+    return sum(sum(one.cpu_times()[:2]) for one in every)
+
+
+def report(library: Path, sentences: Sequence[str], seconds: float, processes: int) -> None:
     asked = cycle(sentences)
-    with served(library) as (port, server, cold):
+    with served(library, "--processes", str(processes)) as (port, server, cold):
         print(f"ready after {cold:.1f} s")
         closed(port, asked, min(seconds, 5))  # warm
-        before, mine = server.cpu_times(), psutil.Process().cpu_times()
+        before, mine = spent_by(server), spent_by(psutil.Process(), alone=True)
         most = closed(port, asked, seconds)
-        spent, own = (
-            sum(now[:2]) - sum(then[:2])
-            for now, then in ((server.cpu_times(), before), (psutil.Process().cpu_times(), mine))
-        )
+        spent, own = spent_by(server) - before, spent_by(psutil.Process(), alone=True) - mine
         print(f"as many as come through, {ASKERS} waiting: {most.told()}")
         print(
             f"  processor: {1000 * spent / len(most.late):.1f} ms a question, asking {own / (own + spent):.0%} of all"
         )
+        again = cycle(sentences[:AGAIN])
+        print(f"  the same {AGAIN} again and again: {closed(port, again, min(seconds, 5)).told()}")
         held = server.memory_info().rss / 1e6
         print(f"at 60 %: {open_ended(port, asked, 0.6 * most.rate, seconds).told()}")
         print(f"at three times as many: {open_ended(port, asked, 3 * most.rate, seconds).told()}")
@@ -190,20 +198,13 @@ def report(library: Path, sentences: Sequence[str], seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at", type=Path, help="folder for a made-up library")
-    parser.add_argument("--library", type=Path, help="one that is there")
-    parser.add_argument("--segments", type=int, default=100_000)
+    _library.arguments(parser)
+    parser.add_argument("--processes", type=int, default=1, help="that answer questions")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each round")
     args = parser.parse_args()
-    if (args.at is None) == (args.library is None):
-        parser.error("name --at FOLDER or --library LIB")
     print(machine.describe())
-    library = args.library
-    if library is None:
-        args.at.mkdir(parents=True, exist_ok=True)
-        library = args.at / f"library-{args.segments}"
-        _library.build(library, args.segments)
-    report(library, _corpus.questions(), args.seconds)
+    library = _library.chosen(parser, args)
+    report(library, _corpus.questions(), args.seconds, args.processes)
 
 
 if __name__ == "__main__":

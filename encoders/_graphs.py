@@ -32,9 +32,18 @@ Arrays = dict[str, NDArray[Any]]
 BATCHES = (16, 4, 1)  # more than 16 gain nothing on a few cores
 
 
+_threads: dict[str, int] = {}
+"""What this process has been told of its share of the machine."""
+
+
 @lru_cache(maxsize=1)
 def _core() -> ov.Core:
     return ov.Core()
+
+
+def keep_to(cores: int) -> None:
+    """From now on networks are compiled for so many cores: others are at work on the rest."""
+    _threads["INFERENCE_NUM_THREADS"] = cores
 
 
 def compiled(model: ov.Model, precision: str = "f32") -> ov.CompiledModel:
@@ -43,7 +52,8 @@ def compiled(model: ov.Model, precision: str = "f32") -> ov.CompiledModel:
     Without the hint OpenVINO calculates in bfloat16 wherever the processor can, so that one library would get
     different numbers on different machines.  Who wants that says `bf16`, and gets it where the processor has it.
     """
-    return _core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision})
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    return _core().compile_model(model, "CPU", hints | _threads)
 
 
 def opened(file: Path) -> ov.Model:

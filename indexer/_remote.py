@@ -19,7 +19,7 @@ import ssl
 import tempfile
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,7 @@ from fsspec.asyn import sync
 from fsspec.implementations.http import HTTPFileSystem
 
 from indexer.places import KEY_LETTERS, WEB, Address, Place
+from indexer.waiting import waiting
 from retriever.errors import CannotOpen, FileChanged, MediaError, MissingExtra, NotThere, Unreachable
 from retriever.types import FileStat
 
@@ -511,9 +512,8 @@ class Objects:
             if not any(part.startswith(".") for part in str(address)[length:].split("/")):
                 yield address, seen.stat()
 
-    def gone(self, places: Iterable[str], root: Address) -> set[str]:
-        there = {str(address) for address, _ in self._all(root)}
-        return {place for place in places if place not in there}
+    def there(self, root: Address) -> Callable[[str], bool]:
+        return frozenset(str(address) for address, _ in self._all(root)).__contains__
 
     def _all(self, folder: Address) -> list[tuple[Address, Details]]:
         return patiently(folder, lambda: list(self._system.listed(folder)))
@@ -592,6 +592,11 @@ def patiently(address: Address, ask: Callable[[], T]) -> T:
     rest, said = _AWAY.get(whose, (0.0, ""))
     if (rest := rest - monotonic()) > 0:
         raise Unreachable(f"{address}: {said}, and is asked again in {rest:.0f} s")
+    with waiting(whose, f"waits for {whose}, which has not answered yet: it is asked for {PATIENCE:.0f} s"):
+        return _asked_again(address, whose, ask)
+
+
+def _asked_again(address: Address, whose: str, ask: Callable[[], T]) -> T:
     until, wait = monotonic() + PATIENCE, 0.5
     while True:
         try:

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from indexer.naming import Named, Reasons
 from retriever.types import Wish
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The corpus was looked through."""
+    """The corpus was looked through, or a part of it: then the numbers are those so far."""
 
     files: int  # to be indexed
     unchanged: int
     renamed: int
+    looked: int = 0  # files that were looked at
+    total: int = 0  # that there are to look at
+    more: bool = False  # whether some are left
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class SetAside:
 
     path: str
     reason: str
+    planned: bool = True  # whether it was among those to be indexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +116,14 @@ class Summary:
 
     job: str = ""  # what people know the run as; empty: nobody can steer it
     stopped: Wish = Wish.NONE  # what ended it before its end
+    found: int = 0  # files that there were to look at, the last time
+    looked: int = 0  # that were looked at
     files: int = 0  # that there were to be indexed
-    indexed: list[str] = field(default_factory=list)  # paths
+    indexed: Named = field(default_factory=Named)  # paths
     unchanged: int = 0
-    renamed: list[str] = field(default_factory=list)  # paths
-    pruned: list[str] = field(default_factory=list)  # keys
-    quarantined: dict[str, str] = field(default_factory=dict)  # path → reason
+    renamed: Named = field(default_factory=Named)  # paths
+    pruned: Named = field(default_factory=Named)  # keys
+    quarantined: Reasons = field(default_factory=Reasons)  # path → reason
     media_seconds: float = 0.0
     wall_seconds: float = 0.0
     frames: int = 0
@@ -126,4 +133,4 @@ class Summary:
     @property
     def failed_all(self) -> bool:
         """Whether there was something to do and none of it could be done."""
-        return bool(self.quarantined) and not (self.indexed or self.unchanged or self.renamed)
+        return bool(self.quarantined.total) and not (self.indexed or self.unchanged or self.renamed)

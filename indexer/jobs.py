@@ -141,7 +141,7 @@ class Post:
             case Wish.PAUSE:
                 record = replace(record, state=RunState.PAUSED)
             case Wish.NONE if summary.failed_all:
-                told = f"all files were set aside, {len(summary.quarantined):,}"
+                told = f"every file was set aside ({summary.quarantined.total:,})"
                 record = replace(record, state=RunState.FAILED, error=told)
             case Wish.NONE:
                 record = replace(record, state=RunState.DONE)
@@ -152,12 +152,14 @@ class Post:
 def _counts(summary: Summary, before: Mapping[str, float]) -> dict[str, float]:
     """What a run has done.  What was committed adds up over those who worked on it; the rest is the last one's."""
     return {
+        "found": summary.found,
+        "looked": summary.looked,
         "files": summary.files + before.get("indexed", 0),
-        "indexed": len(summary.indexed) + before.get("indexed", 0),
+        "indexed": summary.indexed.total + before.get("indexed", 0),
         "unchanged": summary.unchanged,
-        "renamed": len(summary.renamed) + before.get("renamed", 0),
-        "pruned": len(summary.pruned) + before.get("pruned", 0),
-        "quarantined": len(summary.quarantined),
+        "renamed": summary.renamed.total + before.get("renamed", 0),
+        "pruned": summary.pruned.total + before.get("pruned", 0),
+        "quarantined": summary.quarantined.total,
         "media_s": round(summary.media_seconds + before.get("media_s", 0.0), 3),
     }
 

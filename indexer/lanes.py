@@ -7,7 +7,7 @@ The queue is bounded, so a quick decoder waits for the encoders and memory stays
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Full, Queue, SimpleQueue
 from time import monotonic
@@ -47,7 +47,7 @@ class Lanes:
     """Threads that drive decoder children, between a queue of jobs and a bounded queue of what became of them."""
 
     run: Run
-    ready: Queue[Item]
+    ready: Queue[Item | None]  # None: look whether there is anything left to wait for
     tickets: Queue[tuple[Job, Staging] | None] = field(default_factory=Queue)
     said: SimpleQueue[Event] = field(default_factory=SimpleQueue)  # for who watches the run
     stop: threading.Event = field(default_factory=threading.Event)
@@ -67,6 +67,12 @@ class Lanes:
                 return self.ready.put(item, timeout=PATIENCE)
             except Full:
                 continue
+
+    def end(self) -> None:
+        """Nobody wants any more; who waits for an item is woken."""
+        self.stop.set()
+        with suppress(Full):  # then nobody waits for one
+            self.ready.put_nowait(None)
 
     def taken(self, item: Item) -> None:
         """Somebody took an item off the queue."""

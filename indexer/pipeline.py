@@ -1,59 +1,55 @@
 """A corpus becomes a library.
 
-sources ── plan ──▶ jobs ── executor ──▶ decode · encode · checkpoint a chapter · one commit a media
+listing ── hashing ── plan ──▶ jobs ── executor ──▶ decode · encode · checkpoint a chapter · one commit a media
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from time import monotonic
 
-from indexer.events import Planned, Summary, Warned
+from indexer.events import Summary, Warned
+from indexer.listing import Listing
 from indexer.places import Place
-from indexer.plan import job_id, plan, prune, settle
+from indexer.plan import job_id, prune
+from indexer.planning import planning
 from indexer.ports import Executor
 from indexer.run import Run
-from indexer.sources import Source
 from retriever.errors import SpaceMismatch, WrongRecipe
-from retriever.types import Modality, Reembedding
+from retriever.types import Filter, Modality, Reembedding
 
 
-def index(sources: Sequence[Source], run: Run, executor: Executor, prune_below: Sequence[Place] = ()) -> Summary:
+def index(listing: Listing, run: Run, executor: Executor, prune_below: Sequence[Place] = ()) -> Summary:
     """Bring a library to where its sources are.
 
-    What is unchanged is skipped, what was renamed is renamed, one bad file stops nothing.  Media whose files are
-    gone are taken out only below `prune_below`.  A run that is to be paused or cancelled stops within a batch; one that
-    goes over several times adds up in its summary.
+    What is unchanged is skipped, what was renamed is renamed, one bad file stops nothing.  The first files are decoded
+    while later ones are looked at.  Media whose files are gone are taken out only below `prune_below`.  A run that is
+    to be paused or cancelled stops within a batch; one that goes over several times adds up in its summary.
 
     Raises:
         WrongRecipe: the library was made with another recipe.
         SpaceMismatch: the library was made with other weights.
         DiskFull: there is no room, or less than the run is to leave; what was committed stays.
     """
-    began = monotonic()
+    began, summary = monotonic(), run.summary
     _fits(run)
     able = frozenset(space.modality for space in run.encoders.spaces.values())
     _sweep(run)
-    with run.trace.span("store", "look at the files", files=len(sources)):
-        made = plan(sources, run.recipe, run.store, able, run.policy, lambda: bool(run.wish()))
-    summary = run.summary
     if run.wish():
         return summary
-    summary.unchanged += made.unchanged
-    summary.renamed += made.renamed
-    summary.files += len(made.jobs)
-    settle(made, run.store)
-    for path, error in made.refused.items():
-        run.set_aside(path, error)
-    for path, reason in made.shut.items():
-        run.failed(path, reason)
-    run.watch(Planned(len(made.jobs), made.unchanged, len(made.renamed)))
-    for modality, reason in run.encoders.missing.items():
-        run.watch(Warned(f"{modality} is not indexed: {reason}"))
-    if made.jobs:
-        executor.carry_out(made.jobs, run)
+    with planning(listing, run, able) as plan:
+        with run.trace.span("store", "look at the files", files=len(listing)):
+            plan.begin()
+        if run.wish():
+            return summary
+        for modality, reason in run.encoders.missing.items():
+            run.watch(Warned(f"{modality} is not indexed: {reason}"))
+        if plan.known:
+            executor.carry_out(plan, run)
+    for went in prune(prune_below, run.store) if prune_below and not run.wish() else ():
+        summary.pruned += went
+        if run.wish():
+            break
     if not run.wish():
-        if prune_below:
-            summary.pruned += prune(prune_below, run.store)
         run.store.refresh()
     summary.wall_seconds += monotonic() - began
     return summary
@@ -113,9 +109,12 @@ def _sweep(run: Run) -> None:
     library has given up."""
     catalog, two = run.store.catalog, run.store.catalog.reembedding()
     digests = {run.recipe.digest, *((two.old.digest, two.new.digest) if two else ())}
+    if not (staged := catalog.staged()):
+        return
     with run.store.snapshot() as snapshot:
-        done = {job_id(media.key, run.recipe.digest) for media in snapshot.media() if media.recipe == run.recipe.digest}
+        there = snapshot.media(Filter(media=frozenset(name.partition("-")[0] for name in staged)))
+    done = {job_id(media.key, run.recipe.digest) for media in there if media.recipe == run.recipe.digest}
     ours = tuple(job_id("", digest) for digest in digests)
-    for name in catalog.staged():
+    for name in staged:
         if (name in done or not name.endswith(ours)) and run.lease(name) is None:
             run.leave(name)

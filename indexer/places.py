@@ -13,7 +13,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, Self, TypeVar
@@ -165,7 +165,9 @@ class Ground(Protocol[P]):
 
     def walk(self, folder: P) -> Iterator[tuple[Place, FileStat | None]]: ...
 
-    def gone(self, places: Iterable[str], root: P) -> set[str]: ...
+    def there(self, root: P) -> Callable[[str], bool]:
+        """Whether something is at a path below `root`."""
+        ...
 
 
 def _ground(place: Place) -> Ground[Any]:
@@ -270,13 +272,27 @@ def is_address(path: str) -> bool:
     return begin is not None and begin[1].lower() in SCHEMES
 
 
-def gone(paths: Iterable[str], root: Place) -> set[str]:
-    """Those of `paths` below `root` where surely nothing is any more: none while a server gives no answer."""
-    below = [path for path in paths if is_below(path, root)]
-    try:
-        return _ground(root).gone(below, root) if below else set()
-    except (MediaError, MissingExtra):
-        return set()
+class Missing:
+    """What is below `root` no more; what a server has there is listed once, when it is asked for first."""
+
+    def __init__(self, root: Place) -> None:
+        self._root = root
+        self._there: Callable[[str], bool] | None = None
+
+    def among(self, paths: Iterable[str]) -> set[str]:
+        """Those of these below `root` where surely nothing is: none while a server gives no answer."""
+        below = [path for path in paths if is_below(path, self._root)]
+        if below and self._there is None:
+            try:
+                self._there = _ground(self._root).there(self._root)
+            except (MediaError, MissingExtra):
+                self._there = _as_ever
+        return {path for path in below if self._there and not self._there(path)}
+
+
+def _as_ever(path: str) -> bool:
+    """What nobody can say of a path: that it may be there."""
+    return True
 
 
 # ----------------------------------------------------------------------------------------------------- of this machine
@@ -325,8 +341,8 @@ class Files:
                 if not name.startswith("."):
                     yield Path(here, name), None
 
-    def gone(self, places: Iterable[str], root: Path) -> set[str]:
-        return {path for path in places if not Path(path).exists()}
+    def there(self, root: Path) -> Callable[[str], bool]:
+        return lambda path: Path(path).exists()
 
 
 def _why(error: Exception) -> str:

@@ -1,34 +1,38 @@
-"""What is to be done: which files are new, changed, renamed, unchanged or gone.
+"""What is to be done: one content and its paths at a time, and what becomes of files that are not indexed.
 
 A media is known by its content: its key is the beginning of the SHA-256 of the file (`indexer/places.py` has what that
-is for an object on a server).  What the file system says of a file (size, time, inode) spares reading it again.
+is for an object on a server).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from time import time
+from typing import Protocol
 
 from indexer import places
-from indexer.places import Place, key_of, stat_of
+from indexer.places import Place, stat_of
 from indexer.policy import Policy
 from indexer.recipe import Recipe
-from indexer.sources import Source, merged
 from retriever.errors import CannotOpen, MediaError, Unreachable
 from retriever.ports import Store
 from retriever.types import FileStat, Media, Metadata, Modality, Quarantined
 
 NO_PICTURE = "no picture in this file"
 NO_SOUND = "no sound in this file"
+PAGE = 500
+"""Media that are looked at together for files that are gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """One content to index."""
+    """One content to index.  Until it is committed more may become known of it: other paths, and what is said of
+    them."""
 
     path: Place
     stat: FileStat
     metadata: Metadata
-    paths: tuple[str, ...]  # all paths of this content
+    paths: tuple[str, ...]  # all paths of this content, as far as they are known
     tries: int | None = None  # that failed before, of a file that is in quarantine
 
     @property
@@ -44,96 +48,38 @@ def job_id(key: str, digest: str) -> str:
     return f"{key}-{digest[:8]}"
 
 
-@dataclass(slots=True)
-class Plan:
-    """What a run will do.  Renames and metadata are light, and are done at once by `settle`."""
+class Work(Protocol):
+    """Jobs that become known one after the other."""
 
-    jobs: list[Job] = field(default_factory=list)
-    unchanged: int = 0
-    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key → paths from now on
-    renamed: list[str] = field(default_factory=list)
-    metadata: dict[str, Metadata] = field(default_factory=dict)  # key → metadata from now on
-    refused: dict[str, MediaError] = field(default_factory=dict)  # path → why, in quarantine from now on
-    shut: dict[str, str] = field(default_factory=dict)  # path → reason, in quarantine as before
-    freed: dict[str, FileStat] = field(default_factory=dict)  # out of quarantine: what they are is there by now
+    @property
+    def known(self) -> int:
+        """How many are known and not taken."""
+        ...
 
+    @property
+    def complete(self) -> bool:
+        """Whether no others will be."""
+        ...
 
-def known_stat(place: Place, store: Store, now: FileStat | None = None) -> FileStat:
-    """What lies there with its key, read from the content only where the file system, or the server, says something
-    new.  `now` is what it says, where that is known already."""
-    now = now or stat_of(place)
-    before = store.catalog.stat(str(place))
-    if before and places.same(before, now):
-        return before
-    stat = replace(now, key=key_of(place))
-    store.catalog.remember(str(place), stat)
-    return stat
+    def take(self, wait: float = 0.0) -> Job | None:
+        """The next one; None: none is known, not even after `wait` seconds."""
+        ...
 
 
-def plan(
-    sources: Sequence[Source],
-    recipe: Recipe,
-    store: Store,
-    able: frozenset[Modality],
-    policy: Policy | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Plan:
-    """Look through the sources.  `able` are the modalities that this machine can index now: a media that lacks one
-    of them for want of weights is indexed again.  A file in quarantine is left there while it is what it was, unless
-    the policy has a try left for it.  Once `stopped` says so nothing more is looked at: the plan is then a part."""
-    policy, instant = policy or Policy(), time()
-    with store.snapshot() as snapshot:
-        library = {media.key: media for media in snapshot.media()}
-        two = snapshot.reembedding
-        # The old recipe may be gone back to: what it made is embedded again, and not indexed in its place.
-        foreign = {media.key for media in snapshot.foreign()}
-        kept = library.keys() - foreign if two and two.current is two.new else set()
-    shut = {entry.path: entry for entry in store.catalog.quarantined()}
-    tries: dict[str, int] = {}  # path in quarantine that is tried again → tries that failed
-    made = Plan()
-    seen: dict[str, list[Place]] = {}  # key → paths among the sources
-    said: dict[str, Metadata | None] = {}
-    stats: dict[str, FileStat] = {}
-    for source in sources:
-        if stopped():  # files are read for their keys, which may take hours
-            break
-        path = str(source.path)
-        try:
-            now = source.seen or stat_of(source.path)
-            policy.size(source.path, now.size)  # before all of it is read for its key
-            stat = known_stat(source.path, store, now)
-        except MediaError as error:
-            made.refused[path] = error
-            continue
-        if entry := shut.get(path):
-            if (entry.size, entry.mtime_ns) != (stat.size, stat.mtime_ns):
-                store.catalog.forget([path])  # it changed: out of quarantine, and tried again
-            elif policy.may_try(entry, instant):
-                tries[path] = entry.tries
-            else:
-                made.shut[path] = entry.reason
-                continue
-        stats[path] = stat
-        seen.setdefault(stat.key, []).append(source.path)
-        said[stat.key] = merged(said.get(stat.key), source.metadata)
-    there = {path: stat.key for path, stat in stats.items()}  # what lies where, as far as this run looked
-    for key, found in seen.items():
-        media, named = library.get(key), [str(place) for place in found]
-        before = media.paths if media else ()
-        still = [path for path in before if there.get(path, key) == key and not places.is_gone(places.of(path))]
-        together = tuple(dict.fromkeys((*still, *named)))
-        metadata = merged(media.metadata if media else None, said[key]) or Metadata()
-        if media is None or not (key in kept or untouched(media, recipe, able)):
-            made.jobs.append(Job(found[0], stats[named[0]], metadata, together, tries.get(named[0])))
-            continue
-        made.unchanged += 1
-        made.freed |= {path: stats[path] for path in named if path in tries}
-        if together != before:
-            made.paths[key] = together
-            made.renamed += [path for path in named if path not in before]
-        if metadata != media.metadata:
-            made.metadata[key] = metadata
-    return made
+class Given:
+    """Jobs that are all known."""
+
+    complete = True
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = deque(jobs)
+
+    @property
+    def known(self) -> int:
+        return len(self._jobs)
+
+    def take(self, wait: float = 0.0) -> Job | None:
+        return self._jobs.popleft() if self._jobs else None
 
 
 def untouched(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
@@ -142,33 +88,31 @@ def untouched(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
     return media.recipe == recipe.digest and not lacks & able
 
 
-def settle(made: Plan, store: Store) -> None:
-    """Do what needs no decoding: paths, metadata and who leaves quarantine."""
-    free(made.freed, store)
-    if made.paths:
-        store.set_paths(made.paths)
-    for key, metadata in made.metadata.items():
-        store.set_metadata(key, metadata)
-
-
-def prune(roots: Sequence[Place], store: Store) -> list[str]:
-    """Take out media below `roots` whose files are gone; returns the keys of those that went."""
-    with store.snapshot() as snapshot:
-        library = list(snapshot.media())
+def prune(roots: Sequence[Place], store: Store) -> Iterator[list[str]]:
+    """Take out media below `roots` whose files are gone, a page of the library at a time; of each the keys of those
+    that went."""
+    missing = [places.Missing(root) for root in roots]
+    after = ""
+    while page := store.catalog.paths(after, PAGE):
+        after = max(page)
+        yield _left(page, missing, store)
     shut = [entry.path for entry in store.catalog.quarantined()]
-    paths = {*shut, *(path for media in library for path in media.paths)}
-    gone = {path for root in roots for path in places.gone(paths, root)}
-    went: list[str] = []
-    for media in library:
-        if gone.isdisjoint(media.paths):
-            continue
-        if left := [path for path in media.paths if path not in gone]:
-            store.set_paths({media.key: left})
-        else:
-            store.delete([media.key])
-            went.append(media.key)
-        store.catalog.forget([path for path in media.paths if path in gone])
-    store.catalog.forget([path for path in shut if path in gone])
+    if gone := [path for each in missing for path in each.among(shut)]:
+        store.catalog.forget(gone)
+
+
+def _left(page: Mapping[str, Sequence[str]], missing: Sequence[places.Missing], store: Store) -> list[str]:
+    """Take from these media, key → paths, the paths that are gone; the keys of those that have none then."""
+    every = [path for paths in page.values() for path in paths]
+    gone = {path for each in missing for path in each.among(every)}
+    left = {key: [path for path in paths if path not in gone] for key, paths in page.items()}
+    went = [key for key, paths in left.items() if not paths]
+    if moved := {key: paths for key, paths in left.items() if paths and len(paths) < len(page[key])}:
+        store.set_paths(moved)
+    if went:
+        store.delete(went)
+    if gone:
+        store.catalog.forget(sorted(gone))
     return went
 
 
@@ -189,5 +133,4 @@ def shut_away(path: str, error: MediaError, before: int, policy: Policy, store: 
 def free(stats: Mapping[str, FileStat], store: Store) -> None:
     """Let files out of quarantine; what they are stays known."""
     store.catalog.forget(list(stats))
-    for path, stat in stats.items():
-        store.catalog.remember(path, stat)
+    store.catalog.remember_all(stats)

@@ -4,7 +4,7 @@ A reader works inside a decoder child (`indexer/decoding.py`); nothing but the c
 crashes a decoder takes a child with it and not the run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +16,7 @@ from indexer.places import Place
 from retriever.types import Floats, MediaKind, TimeSpan, Tokens
 
 if TYPE_CHECKING:
-    from indexer.plan import Job
+    from indexer.plan import Work
     from indexer.run import Run
 
 
@@ -128,7 +128,7 @@ class Segmenter(Protocol):
 class Executor(Protocol):
     """Carries out a plan."""
 
-    def carry_out(self, jobs: "Sequence[Job]", run: "Run") -> None:
+    def carry_out(self, work: "Work", run: "Run") -> None:
         """Every job ends in a commit or in quarantine, or is left to whoever else has leased it; raises only what stops
         the run.  Once `run.wish()` wants an end, or something is raised, the jobs at hand are put down within a batch:
         their checkpoints stay, their leases do not."""

@@ -15,7 +15,8 @@ from indexer import recipe as recipes
 from indexer.decoding import Wanted
 from indexer.encoding import Encoders
 from indexer.events import Committed, Planned, Summary, Warned
-from indexer.plan import NO_PICTURE, NO_SOUND, Job, job_id, known_stat
+from indexer.hashing import known_stat
+from indexer.plan import NO_PICTURE, NO_SOUND, Given, Job, job_id
 from indexer.ports import Executor
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
@@ -103,9 +104,9 @@ class Again(Run):
         """Whether what a media has in a modality is what the new recipe would make of it."""
         return modality not in ENCODED or Modality(modality) in self.kept
 
-    def set_aside(self, path: str, error: MediaError, before: int = 0) -> None:
+    def set_aside(self, path: str, error: MediaError, before: int = 0, planned: bool = True) -> None:
         """A file fails, and is in no quarantine: what the old recipe made of it is searched on."""
-        self.failed(path, str(error))
+        self.failed(path, str(error), planned)
 
 
 def reembed(run: Again, executor: Executor) -> Summary:
@@ -114,33 +115,39 @@ def reembed(run: Again, executor: Executor) -> Summary:
     Killed and started again it goes on; two that run at once share the work; media that were indexed meanwhile are
     found by the next run.
 
+    A run that is to be paused or cancelled stops within a batch.
+
     Raises:
-        WrongRecipe: the library is of this recipe already, is on its way to another one, or would need other lines.
+        WrongRecipe: as `sides`.
         DiskFull: what was committed stays.
     """
     began = monotonic()
-    _begin(run)
+    run.store.begin(*sides(run))
     reached("reembed-begun")
     _sweep(run)
     lacking = _lacking(run)
-    jobs, refused = _jobs(lacking, run.store)
+    jobs, refused = _jobs(lacking, run)
     with run.store.snapshot() as snapshot:
         run.summary.unchanged = len(snapshot.media()) - len(lacking)
+    run.summary.files = len(lacking)
     run.watch(Planned(len(lacking), run.summary.unchanged, 0))
     for modality, reason in run.encoders.missing.items():
         run.watch(Warned(f"{modality} {'stays as it is' if modality in run.kept else 'is not embedded'}: {reason}"))
     for path, reason in refused.items():
         run.failed(path, reason)
     for media, lacks in lacking:
-        if not lacks:
+        if not lacks and not run.wish():
             run.adopt(media)
     every = run.encoders
     run.heard = frozenset({it.rate for it in every.sound.values()} | ({RATE} if run.recipe.speech else set()))
     for spaces, several in jobs.items():
+        if run.wish():
+            break
         run.encoders = only(every, spaces)
-        executor.carry_out(several, run)
+        executor.carry_out(Given(several), run)
     run.encoders = every
-    run.store.refresh()
+    if not run.wish():
+        run.store.refresh()
     run.summary.wall_seconds = monotonic() - began
     return run.summary
 
@@ -183,8 +190,12 @@ def alike(old: Recipe, new: Recipe, modality: Modality) -> bool:
 # ----------------------------------------------------------------------------------------------------------- beginnings
 
 
-def _begin(run: Again) -> None:
-    """The library may hold this recipe beside the old one from now on."""
+def sides(run: Again) -> tuple[Side, Side]:
+    """The recipe that the library has, and the one of this run, which it may hold beside that.
+
+    Raises:
+        WrongRecipe: the library is of this recipe already, is on its way to another one, or would need other lines.
+    """
     catalog, recipe = run.store.catalog, run.recipe
     made, two = catalog.recipe(), catalog.reembedding()
     if made is None:
@@ -219,7 +230,7 @@ def _begin(run: Again) -> None:
                 f"pack {recipe.pack!r} makes the same spaces as this library has: media that are to be sampled or cut "
                 "otherwise are indexed into another --library"
             )
-    run.store.begin(before, new)
+    return before, new
 
 
 def _sweep(run: Again) -> None:
@@ -239,16 +250,18 @@ def _lacking(run: Again) -> list[tuple[Media, frozenset[str]]]:
 
 
 def _jobs(
-    lacking: list[tuple[Media, frozenset[str]]], store: Store
+    lacking: list[tuple[Media, frozenset[str]]], run: Again
 ) -> tuple[dict[frozenset[str], list[Job]], dict[str, str]]:
     """What is to be decoded, by the spaces that it is decoded for; and by path the media that cannot be, with the
     reason: none of their files is what it was."""
     jobs: dict[frozenset[str], list[Job]] = {}
     refused: dict[str, str] = {}
     for media, lacks in lacking:
+        if run.wish():
+            break
         if not lacks:
             continue
-        found = _file(media, store)
+        found = _file(media, run.store)
         if isinstance(found, Job):
             jobs.setdefault(lacks, []).append(found)
         else:

@@ -56,6 +56,8 @@ class Run:
     summary: Summary = field(default_factory=Summary)
     policy: Policy = field(default_factory=Policy)
     left: list[Place] = field(default_factory=list)  # files that others were at
+    under_way: dict[str, Job] = field(default_factory=dict)  # jobs that are planned and not at their end, by key
+    hopeless: dict[str, tuple[str, MediaError]] = field(default_factory=dict)  # key → the file that failed, and why
     post: Post | None = None  # where it is known as a job that may be paused or cancelled; None: nobody can
     trace: Trace = field(default_factory=Trace)
 
@@ -140,6 +142,7 @@ class Run:
         if job.tries is not None:
             free({str(job.path): job.stat}, self.store)
         reached("pipeline-after-unstage")
+        self.under_way.pop(job.key, None)
         self.committed(job, entry.media, monotonic() - began)
 
     def committed(self, job: Job, media: Media, seconds: float) -> None:
@@ -147,7 +150,7 @@ class Run:
         now = monotonic()
         self.trace.spent("store", "commit", now - seconds, now, file=job.path.name)
         self.summary.indexed.append(str(job.path))
-        self.summary.quarantined.pop(str(job.path), None)  # from an earlier pass
+        self.summary.quarantined.drop(str(job.path))  # from an earlier pass
         self.summary.media_seconds += media.duration
         self._spent({"store": seconds})
         self.watch(Committed(str(job.path), job.key, media.missing))
@@ -161,19 +164,21 @@ class Run:
             self.put_down(job)
         else:
             self.leave(job.id(self.recipe))
-        own = str(job.path)
-        for path in (own,) if isinstance(error, FileChanged | Unreachable) else job.paths:
+        own, passing = str(job.path), isinstance(error, FileChanged | Unreachable)
+        if self.under_way.pop(job.key, None) and not passing:
+            self.hopeless[job.key] = own, error
+        for path in (own,) if passing else job.paths:
             told = str(error).replace(own, path)  # another path of the same content
-            self.set_aside(path, type(error)(told), job.tries or 0)
+            self.set_aside(path, type(error)(told), job.tries or 0, planned=path == own)
 
-    def set_aside(self, path: str, error: MediaError, before: int = 0) -> None:
+    def set_aside(self, path: str, error: MediaError, before: int = 0, planned: bool = True) -> None:
         """Into quarantine with a file that failed, after `before` other tries."""
-        self.failed(path, shut_away(path, error, before, self.policy, self.store))
+        self.failed(path, shut_away(path, error, before, self.policy, self.store), planned)
 
-    def failed(self, path: str, reason: str) -> None:
-        """Tell of a file that is in quarantine."""
+    def failed(self, path: str, reason: str, planned: bool = True) -> None:
+        """Tell of a file that is in quarantine; `planned`: it was among those to be indexed."""
         self.summary.quarantined[path] = reason
-        self.watch(SetAside(path, reason))
+        self.watch(SetAside(path, reason, planned))
 
     def room(self, job: Job) -> None:
         """See that there is room for a job that was taken.

@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.decoding import Decoder
 from indexer.encoding import Encoders, encode
+from indexer.ports import Probe
 from indexer.recipe import Recipe
 from indexer.run import wanted
 from retriever.alike import unit
@@ -34,10 +35,7 @@ def shown(path: Path, span: TimeSpan | None, kind: str, recipe: Recipe, encoders
     if not ours.spaces:
         return {}
     with Decoder() as decoder:
-        probe = decoder.probe(path, recipe.reader)
-        if (probe.kind is MediaKind.IMAGE) != (kind == "image"):
-            other = "clip" if kind == "image" else "image"
-            raise QueryError(f"{kind}:{path} is a {probe.kind}: write {other}:{path}")
+        probe = _fitting(decoder.probe(path, recipe.reader), path, kind)
         whole = TimeSpan(0.0, max(probe.duration, 1e-3))
         if span and span.start >= whole.end:
             raise QueryError(
@@ -59,6 +57,24 @@ def shown(path: Path, span: TimeSpan | None, kind: str, recipe: Recipe, encoders
             if chapter.span.end >= part.end:
                 break
     return _means(parts, ours)
+
+
+def fits(path: Path, kind: str) -> None:
+    """See that a file can be shown as this kind.
+
+    Raises:
+        MediaError, QueryError: as `shown`.
+    """
+    with Decoder() as decoder:
+        _fitting(decoder.probe(path), path, kind)
+
+
+def _fitting(probe: Probe, path: Path, kind: str) -> Probe:
+    if (probe.kind is MediaKind.IMAGE) != (kind == "image"):
+        called = "picture" if probe.kind is MediaKind.IMAGE else str(probe.kind)
+        other = {MediaKind.IMAGE: "image", MediaKind.SOUND: "sound", MediaKind.VIDEO: "clip"}[probe.kind]
+        raise QueryError(f"{kind}:{path} is a {called}: write {other}:{path}")
+    return probe
 
 
 def _means(parts: Mapping[str, list[Matrix]], encoders: Encoders) -> dict[str, Vector]:

@@ -1,12 +1,14 @@
 """What a person names becomes a list of files: folders, files, addresses, and manifests with metadata."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from itertools import takewhile
 
 from indexer import manifests, places
+from indexer.listing import Listing, Source
 from indexer.places import Place
 from retriever.errors import CannotOpen
-from retriever.types import FileStat, Metadata
+from retriever.types import Metadata
 
 # What a folder is searched for.  A file that is named outright is tried whatever it is called.
 _SUFFIXES = """
@@ -15,15 +17,6 @@ _SUFFIXES = """
     jpg jpeg png webp bmp tif tiff synthetic
 """
 SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One file to index.  `metadata` is None where nobody said anything: what the library has then stays."""
-
-    path: Place  # absolute
-    metadata: Metadata | None = None
-    seen: FileStat | None = None  # what a listing said of it
 
 
 def merged(base: Metadata | None, over: Metadata | None) -> Metadata | None:
@@ -35,18 +28,19 @@ def merged(base: Metadata | None, over: Metadata | None) -> Metadata | None:
     return replace(base, **said)
 
 
-def found(paths: Sequence[Place], metadata: Metadata | None = None) -> list[Source]:
-    """Every file behind `paths`, each once, in the order in which they were named; folders by name, walked down.
+def found(
+    paths: Sequence[Place], metadata: Metadata | None = None, stopped: Callable[[], bool] = lambda: False
+) -> Listing:
+    """Every file behind `paths`, each once, in the order in which they were named; folders by name, walked down.  Once
+    `stopped` says so it is a part of them.
 
     Raises:
         CannotOpen: a path that is not there; an Unreachable, a server that gives no answer.
         ManifestError, MissingExtra: as `manifests.read`.
+        DiskFull: as `Listing.of`.
     """
-    sources: dict[Place, Source] = {}
-    for path in paths:
-        for source in _behind(path):
-            sources[source.path] = replace(source, metadata=merged(metadata, source.metadata))
-    return list(sources.values())
+    every = takewhile(lambda _: not stopped(), (source for path in paths for source in _behind(path)))
+    return Listing.of(replace(source, metadata=merged(metadata, source.metadata)) for source in every)
 
 
 def there(path: Place) -> None:

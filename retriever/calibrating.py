@@ -94,6 +94,10 @@ class Calibrator:
                 self._hold(self.made(library))
             return self._held[library.generation]
 
+    def knows(self, generation: str) -> bool:
+        """Whether what is known is of this state, and will be the same for whoever asks next."""
+        return generation in self._held
+
     def _hold(self, made: Calibration) -> None:
         """Keep it, and what belongs to those that are kept."""
         self._held = dict([*list(self._held.items())[1 - KEPT :], (made.generation, made)])

@@ -194,4 +194,4 @@ class Tail:
 
     def rate(self, confidence: float) -> float:
         """The share of background sentences that would have been answered with at least this confidence."""
-        return float(np.mean(self._own >= confidence)) if len(self.best) else 1.0
+        return float(np.mean(self._own >= confidence) if len(self.best) else confidence <= 0)

@@ -41,6 +41,8 @@ LOOKED_AT = 40
 
 MOST_OVER = 20
 """Answers of one media that may lie over better ones before no more are looked for."""
+ROUNDING = 1e-3
+"""By how much a bound is raised, since sums in another order round otherwise."""
 BESIDE = 1.0
 """Seconds on both sides of what is shown that are no answer either: tokens reach over its ends."""
 
@@ -100,24 +102,20 @@ class Compound:
         numbers = self._numbers(depth, where)
         if not len(numbers):
             return
-        scored = looked(self._asked, numbers, where)
+        scored = looked([*self._asked, *([self._whole] if self._whole else [])], numbers, where)
+        whole = _known(scored.pop()) if self._whole else None
         table = scored[0].table
-        whole = self._of_whole(numbers, where)
         seen = _Views(self._library, self._sentence, self._asked, scored)
         first = np.concatenate([[0], np.flatnonzero(np.diff(table.media)) + 1, [len(numbers)]])
         by_media: list[Iterator[Found]] = []
+        most: list[float] = []
         media = self._library.media_at(table.media[first[:-1]])
-        for one, begin, end in zip(media, first[:-1].tolist(), first[1:].tolist(), strict=True):
+        bounds = zip(media, first[:-1].tolist(), first[1:].tolist(), seen.most(first[:-1]), strict=True)
+        for one, begin, end, bound in bounds:
             best = None if whole is None else float(whole[begin:end].max())
+            most.append(bound if best is None else told(bound, best))
             by_media.append(seen.of_media(begin, end, best, self._leaving.get(one.key, [])))
-        yield from _best_first(by_media, again=by != "video")
-
-    def _of_whole(self, numbers: Ids, where: Filter) -> Floats | None:
-        """What each segment has of the whole sentence."""
-        if self._whole is None:
-            return None
-        (seen,) = looked([self._whole], numbers, where)
-        return np.where(np.isfinite(seen.fused), seen.fused, np.float32(LOWEST))
+        yield from _best_first(by_media, most, again=by != "video")
 
     def _numbers(self, depth: int, where: Filter) -> Ids:
         """The segments that are looked at, rising: those that a wanted term names, or for a query in steps all of the
@@ -148,18 +146,24 @@ class Compound:
         return every[np.argsort(-worth, kind="stable")[:LOOKED_AT]]
 
 
-def _best_first(by_media: Sequence[Iterator[Found]], *, again: bool) -> Iterator[Found]:
-    """The best of all first.  Each media has its answers ready best first, and is asked for another one only when it
-    has given one; without `again` it gives one."""
-    ready: list[tuple[float, int, Found]] = []
-    for place, answers in enumerate(by_media):
-        ready += [(-one.score, place, one) for one in islice(answers, 1)]
+def _best_first(by_media: Sequence[Iterator[Found]], most: Sequence[float], *, again: bool) -> Iterator[Found]:
+    """The best of all first.  Each media has its answers ready best first, the first no better than its `most`; it is
+    asked for that one when nothing better can come from elsewhere (of all media at once where `most` is infinite), and
+    for another one only when it has given one; without `again` it gives one."""
+    ready: list[tuple[float, int, int, Found | None]] = []  # of equal ones first what is not known yet
+    ready += [(-bound, 0, place, None) for place, bound in enumerate(most)]
     heapify(ready)
     while ready:
-        _, place, best = heappop(ready)
-        yield best
-        for one in islice(by_media[place], 1) if again else ():
-            heappush(ready, (-one.score, place, one))
+        _, known, place, best = heappop(ready)
+        if best is not None:
+            yield best
+        for one in islice(by_media[place], 1) if again or not known else ():
+            heappush(ready, (-one.score, 1, place, one))
+
+
+def _known(whole: Scored) -> Floats:
+    """What each segment has of the whole sentence."""
+    return np.where(np.isfinite(whole.fused), whole.fused, np.float32(LOWEST))
 
 
 def _best(one: Scored, media: Ids) -> Floats:
@@ -182,9 +186,23 @@ class _Views:
     ) -> None:
         self._sentence = sentence
         self._terms = [one.term for one in asked]
+        self._said = [str(replace(one.term, weight=1.0)) for one in asked]
         self._chances = np.array([one.chance for one in asked], np.float32)
         self._scored = [_exact(one, library, term) for one, term in zip(scored, asked, strict=True)]
         self._witnesses = [Witness(library, one, term.words) for one, term in zip(self._scored, asked, strict=True)]
+
+    def most(self, first: Ids) -> list[float]:
+        """More than the first answer of each media scores that begins with one of these rows: every wanted term as high
+        as it is anywhere in it, and nothing that is not wanted."""
+        wanted = np.array([not term.unwanted for term in self._terms])
+        best = np.stack([np.maximum.reduceat(one.fused, first) for one in self._scored])  # (T, media)
+        best[~wanted] = -np.inf
+        heights: list[Floats] = []
+        start = 0
+        for clause in self._sentence.clauses:
+            heights.append(self._mixed(clause, start, best[start : start + len(clause.terms)]))
+            start += len(clause.terms)
+        return [score(each) + ROUNDING for each in np.stack(heights, axis=1).tolist()]
 
     def of_media(self, begin: int, end: int, whole: float | None, leaving: Sequence[TimeSpan]) -> Iterator[Found]:
         """The answers of the media that has these rows, best first, outside of what it is `leaving`; `whole` is what it
@@ -300,8 +318,7 @@ class _Views:
     def _reasons(self, place: int, row: int, part: TimeSpan) -> list[Evidence]:
         if self._terms[place].unwanted:
             return []
-        asked = str(replace(self._terms[place], weight=1.0))
-        return [replace(one, asked=asked) for one in self._witnesses[place].reasons(row, part)]
+        return [replace(one, asked=self._said[place]) for one in self._witnesses[place].reasons(row, part)]
 
 
 def _row(spans: Times, second: float) -> int:

@@ -20,12 +20,13 @@ that are there: nothing is decoded, and nothing is kept.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever import kernels
 from retriever.ports import Snapshot
 from retriever.types import Filter, Ids, Matrix, Media, MediaKind, Modality, RaggedTokens, Times, TimeSpan
 
@@ -89,9 +90,20 @@ Strangers = Mapping[str, Stranger]
 
 @dataclass(frozen=True)
 class Cells:
-    """A stretch in one space, a row every `STEP` seconds."""
+    """A stretch in one space, a row every `STEP` seconds; a token that is on show for longer is held once."""
 
-    rows: Matrix  # (N, D)
+    tokens: Matrix  # (T, D)
+    shown: Ids  # (N,) which of them each row is
+
+    @classmethod
+    def of(cls, rows: Matrix) -> "Cells":
+        """Rows `(N, D)` that are a token each."""
+        return cls(rows, np.arange(len(rows)))
+
+    @cached_property
+    def rows(self) -> Matrix:
+        """`(N, D)`"""
+        return self.tokens[self.shown]
 
     @cached_property
     def sums(self) -> Numbers:
@@ -99,7 +111,7 @@ class Cells:
         return np.concatenate([np.zeros((1, self.rows.shape[1])), np.cumsum(self.rows, axis=0, dtype=np.float64)])
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.shown)
 
     def means(self, first: Ids, count: Ids) -> Numbers:
         """Of `count` rows from `first` on, `(O, D)`."""
@@ -230,12 +242,22 @@ def _footage(window: _Window, together: Ids, tokens: Mapping[str, RaggedTokens],
     places = np.searchsorted(together, window.segments)
     cells: dict[str, Cells] = {}
     for space, held in tokens.items():
-        rows = np.concatenate([np.arange(*held.offsets[place : place + 2]) for place in places] or [np.zeros(0, int)])
+        rows = _held(held.offsets, places)
         if apart[space].modality is Modality.SOUND:
             rows = rows[_inside(held.spans[rows], window.media.duration)]
         if len(rows):
-            cells[space] = Cells(held.rows[rows[_on_show(held.spans[rows], middles)]].astype(np.float32))
+            showing = rows[_on_show(held.spans[rows], middles)]
+            new = np.concatenate([[True], showing[1:] != showing[:-1]])
+            cells[space] = Cells(kernels.singles(held.rows[showing[new]]), np.cumsum(new) - 1)
     return Footage(window.media, window.span, window.seen.start, cells) if cells else None
+
+
+def _held(offsets: Ids, places: Ids) -> Ids:
+    """The tokens of these segments, one segment after the other."""
+    first, counts = offsets[places], offsets[places + 1] - offsets[places]
+    begin = np.cumsum(counts) - counts
+    tokens: Ids = np.arange(counts.sum()) + np.repeat(first - begin, counts)
+    return tokens
 
 
 def _inside(spans: Times, duration: float) -> NDArray[np.bool_]:
@@ -274,18 +296,20 @@ def aligned(one: Footage, other: Footage, apart: Strangers) -> Alignment | None:
 def laid(one: Footage, other: Footage, apart: Strangers) -> Alignment | None:
     """How two moments lie to each other where they agree best, the same footage or not; None where the modality that
     decides has nothing near at all."""
-    offsets = _offsets(one.count, other.count)
-    first, count = _meets(one.count, other.count, offsets)
+    offsets, first, count = _meets(one.count, other.count)
     shared = [key for key in one.cells if key in other.cells]
     told: dict[Modality, Numbers] = {}
     for modality in JUDGES:
         ours = [key for key in shared if apart[key].modality is modality]
-        meeting = {key: _meeting(one.cells[key].rows, other.cells[key].rows, offsets) / count for key in ours}
         if not ours:
             continue
+        products = {key: one.cells[key].tokens @ other.cells[key].tokens.T for key in ours}
+        if not told and max(apart[key].nearness(products[key].max()) for key in ours) < NEAR:
+            return None  # no mean is above what is highest: nothing has to be laid out
+        meeting = {key: _meeting(one.cells[key], other.cells[key], products[key], offsets) / count for key in ours}
         if not told and max(apart[key].nearness(meeting[key]).max() for key in ours) < NEAR:
             return None  # most pairs end here
-        figures = [_figures(one.cells[key], other.cells[key], offsets, meeting[key], apart[key]) for key in ours]
+        figures = [_figures(one.cells[key], other.cells[key], meeting[key], apart[key]) for key in ours]
         told[modality] = np.mean(figures, axis=0)
     if not told:
         return None
@@ -323,28 +347,39 @@ def _met(one: TimeSpan, other: TimeSpan, ahead: Numbers) -> Numbers:
     return met
 
 
-def _offsets(one: int, other: int) -> Ids:
-    """Every offset in cells, rising, at which enough of the shorter meets the longer."""
+@lru_cache(maxsize=1024)
+def _meets(one: int, other: int) -> tuple[Ids, Ids, Ids]:
+    """Every offset in cells, rising, at which enough of the shorter meets the longer; for each the first cell of the
+    one that meets the other, and how many do."""
     least = max(1, int(np.ceil(SHARED * min(one, other))))
-    return np.arange(least - one, other - least + 1)
-
-
-def _meets(one: int, other: int, offsets: Ids) -> tuple[Ids, Ids]:
-    """For each offset the first cell of the one that meets the other, and how many do."""
+    offsets = np.arange(least - one, other - least + 1)
     first = np.maximum(0, -offsets)
-    return first, np.minimum(one - first, other - np.maximum(0, offsets))
+    return offsets, first, np.minimum(one - first, other - np.maximum(0, offsets))
 
 
-def _meeting(one: Matrix, other: Matrix, offsets: Ids) -> Numbers:
-    """The sum of cosines of the rows that meet at each offset, `(O,)`."""
-    ahead = np.arange(len(other)) - np.arange(len(one))[:, None] + len(one) - 1
-    sums = np.bincount(ahead.ravel(), (one @ other.T).ravel(), len(one) + len(other) - 1)
-    return sums[offsets + len(one) - 1].astype(np.float64)
+def _meeting(one: Cells, other: Cells, products: Matrix, offsets: Ids) -> Numbers:
+    """The sum of cosines of the rows that meet at each offset, `(O,)`, of the `products` of their tokens.
+
+    Those of all rows lie in a table that is one column wider than they are laid out in, so that each of its columns
+    is a diagonal of theirs; the plain twin is `_meeting_plain`.
+    """
+    laid_out = products.take(one.shown, axis=0).take(other.shown, axis=1)
+    wide = len(one) + len(other)
+    table = np.zeros((len(one), wide + 1), np.float32)
+    table.reshape(-1)[: len(one) * wide].reshape(len(one), wide)[:, : len(other)] = laid_out
+    sums: Numbers = table.sum(axis=0, dtype=np.float64)[offsets]  # those before the beginning stand at the end
+    return sums
 
 
-def _figures(one: Cells, other: Cells, offsets: Ids, meeting: Numbers, stranger: Stranger) -> Numbers:
+def _meeting_plain(one: Cells, other: Cells, offsets: Ids) -> Numbers:
+    """The twin of `_meeting`, by its definition."""
+    products = one.rows @ other.rows.T
+    return np.array([np.trace(products, offset) for offset in offsets.tolist()], np.float64)
+
+
+def _figures(one: Cells, other: Cells, meeting: Numbers, stranger: Stranger) -> Numbers:
     """Nearness and concord at each offset, `(2, O)`; `meeting` are the mean cosines of rows that meet."""
-    first, count = _meets(len(one), len(other), offsets)
+    offsets, first, count = _meets(len(one), len(other))
     ours, theirs = one.means(first, count), other.means(first + offsets, count)
     scatter = np.stack([np.maximum(0, 1 - _products(rows, rows)) for rows in (ours, theirs)]) / stranger.room
     changes = np.sqrt(np.maximum(scatter, NOISE[stranger.modality] ** 2).prod(axis=0))

@@ -59,12 +59,21 @@ POINTS = (
     "restore-copied",
     "restore-written",
     "restore-committed",
+    # files are looked at, and what needs no decoding is written down
+    "plan-hashed",
+    "plan-remembered",
+    "plan-settled",
     # indexing
     "staging-before-checkpoint",
     "staging-after-checkpoint",
     "pipeline-before-commit",
     "pipeline-after-commit",
     "pipeline-after-unstage",
+    # a media that was sent gets the place where it stays, and its job
+    "upload-linked",
+    "upload-counted",
+    "upload-placed",
+    "upload-asked",
     # embedding again
     "reembed-begun",
     "reembed-before-commit",

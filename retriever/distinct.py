@@ -22,6 +22,8 @@ SPARE = 5
 """More moments than wanted that are looked at from the beginning, or half as many as are wanted where that is more: to
 find copies, and to take their places."""
 
+_Which = tuple[str, float, float]
+
 Best = Callable[[int], Sequence[Moment]]
 """So many of the best moments; fewer only where there are no more."""
 
@@ -94,23 +96,28 @@ class _Judge:
     def __init__(self, library: Snapshot, apart: Strangers) -> None:
         self._library = library
         self._apart = apart
-        self._footage: dict[str, Footage | None] = {}
-        self._told: dict[tuple[str, str], bool] = {}
+        self._footage: dict[_Which, Footage | None] = {}
+        self._told: dict[tuple[_Which, _Which], bool] = {}
 
     def read(self, moments: Sequence[Moment]) -> None:
         """These will be compared."""
         if not self._apart or len({moment.media.key for moment in moments}) < 2:
             return
-        new = [moment for moment in moments if moment.ref not in self._footage]
+        new = [moment for moment in moments if _which(moment) not in self._footage]
         read = filmed(self._library, [(moment.media.key, moment.span) for moment in new], self._apart)
-        self._footage |= {moment.ref: footage for moment, footage in zip(new, read, strict=True)}
+        self._footage |= {_which(moment): footage for moment, footage in zip(new, read, strict=True)}
 
     def same(self, one: Moment, other: Moment) -> bool:
-        if (one.ref, other.ref) not in self._told:
-            ours, theirs = self._footage.get(one.ref), self._footage.get(other.ref)
-            same = ours is not None and theirs is not None and aligned(ours, theirs, self._apart) is not None
-            self._told[one.ref, other.ref] = same
-        return self._told[one.ref, other.ref]
+        pair = _which(one), _which(other)
+        if pair not in self._told:
+            ours, theirs = map(self._footage.get, pair)
+            self._told[pair] = bool(ours and theirs and aligned(ours, theirs, self._apart))
+        return self._told[pair]
+
+
+def _which(moment: Moment) -> "_Which":
+    """What its reference is made of, which takes longer to make."""
+    return moment.media.key, moment.span.start, moment.span.end
 
 
 def _kept(found: Sequence[Moment], judge: _Judge, wanted: Wanted) -> list[Moment]:

@@ -3,8 +3,8 @@
 ReelseekError
   MediaError        CannotOpen (NotThere · Unreachable) · CannotDecode (DecoderDied) · DecodeTimeout · NoSuchStream
                     OverLimit · CannotEncode · FileChanged
-  StoreError        StoreLocked · StoreUnavailable · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia · DiskFull
-                    NoSuchJob
+  StoreError        StoreLocked · StoreUnavailable (NoLibrary) · WrongFormat · WrongRecipe · SpaceMismatch · NoSuchMedia
+                    DiskFull · NoSuchJob · JobOver
   WeightsError      MissingWeights · AlteredWeights · UnknownModel · WrongCheckpoint · PullError
   PluginError       UnknownPlugin · MissingExtra
   QueryError
@@ -80,6 +80,10 @@ class StoreUnavailable(StoreError):
     """The library cannot be reached, or its place cannot hold one."""
 
 
+class NoLibrary(StoreUnavailable):
+    """There is none at this place, and nobody asked for one to be made."""
+
+
 class WrongFormat(StoreError):
     """The library was written by another format version; the message names the command that upgrades it."""
 
@@ -98,6 +102,10 @@ class NoSuchMedia(StoreError):
 
 class NoSuchJob(StoreError):
     """The library knows no indexing job of this id."""
+
+
+class JobOver(StoreError):
+    """The job came to its end, and cannot be steered any more."""
 
 
 class DiskFull(StoreError):

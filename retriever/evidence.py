@@ -1,17 +1,18 @@
 """Why a segment answers, and when: its tokens become a span in time, and what people are shown as the reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retriever import tracks, windows
+from retriever import kernels, tracks, windows
 from retriever.moments import Curve, streets
 from retriever.ports import Snapshot
 from retriever.scoring import Scored
 from retriever.tracks import Track
-from retriever.types import Evidence, Floats, Label, Line, Modality, Times, TimeSpan, WordQuery
+from retriever.types import Evidence, Floats, Ids, Label, Line, Modality, Times, TimeSpan, WordQuery
 from retriever.words import matched
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ SEEN = (tracks.REACH + 0.5) * windows.STEP
 """Seconds on each side of a peak that a moment head sees."""
 SHOWN = 3
 """Spans of one modality that are shown."""
+TOGETHER = 256
+"""Candidates whose lines are read at once, so that a catalog far away is asked once; of more those that are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Witness:
         start, end = self._scored.table.spans[row].tolist()
         if self._head is None:
             first, last = self._street(row)
-            borders = np.unique(self._scored.table.spans[first:last])
+            borders = kernels.rising(self._scored.table.spans[first:last])
             return windows.moment(left, start, end, self.rest, borders)
         found = self._track(row, left, tokens, hits)
         return found and self._head.place(*found, self.rest, self.shares)
@@ -141,7 +144,7 @@ class Witness:
         seen = [(modality[space], self._scored.seen[space], at) for space, at in tokens.items()]
         heights = [(kind, one.tokens.spans[at], one.heights[at]) for kind, one, at in seen]
         rows = [(kind, one.tokens.spans[at], one.tokens.rows[at]) for kind, one, at in seen]
-        borders = np.unique(self._scored.table.spans[first:last])
+        borders = kernels.rising(self._scored.table.spans[first:last])
         made = Track.of(start, end, [*heights, *_lines(hits)], rows, borders)
         return made, made.cell(peak)
 
@@ -154,8 +157,7 @@ class Witness:
         tokens = {
             space: slice(*seen.tokens.offsets[[first, last]].tolist()) for space, seen in self._scored.seen.items()
         }
-        hits = (hit for at in first + np.flatnonzero(self._read[first:last]) for hit in self._hits(int(at)))
-        return tokens, tuple(hits)
+        return tokens, tuple(self._hits(first + np.flatnonzero(self._read[first:last])))
 
     def _heights(self, tokens: dict[str, slice], hits: Sequence[Hit]) -> tuple[Times, Floats]:
         seen = [(self._scored.seen[space], at) for space, at in tokens.items()]
@@ -164,12 +166,27 @@ class Witness:
         heights = [np.array([hit.height for hit in hits], np.float32), *(one.heights[at] for one, at in seen)]
         return spans, np.concatenate(heights)
 
-    def _hits(self, row: int) -> list[Hit]:
-        """Lines of a candidate that hold words of the question."""
-        (lines,) = self._library.lines(self._scored.table.segments[row : row + 1])
-        read = [(line, matched(self._words, line.text, line.modality)) for line in lines]
-        odds = {modality: float(self._odds[k, row]) for modality, k in self._worded.items()}
-        return [Hit(line, words, odds[line.modality]) for line, words in read if words]
+    def _hits(self, rows: Ids) -> Iterator[Hit]:
+        """Lines of candidates that hold words of the question."""
+        for row, lines in zip(rows.tolist(), self._lines(rows), strict=True):
+            odds = {modality: float(self._odds[k, row]) for modality, k in self._worded.items()}
+            for line in lines:
+                if words := matched(self._words, line.text, line.modality):
+                    yield Hit(line, words, odds[line.modality])
+
+    def _lines(self, rows: Ids) -> Sequence[Sequence[Line]]:
+        """Those of candidates in which words were found."""
+        if len(rows) and self._few:
+            return [self._few[row] for row in rows.tolist()]
+        return self._library.lines(self._scored.table.segments[rows]) if len(rows) else []
+
+    @cached_property
+    def _few(self) -> Mapping[int, Sequence[Line]]:
+        """The lines of all candidates in which words were found; none where those are many."""
+        read = np.flatnonzero(self._read)
+        if len(read) > TOGETHER:
+            return {}
+        return dict(zip(read.tolist(), self._library.lines(self._scored.table.segments[read]), strict=True))
 
     def reasons(self, row: int, span: TimeSpan) -> tuple[Evidence, ...]:
         """Why a candidate answers in a span that lies in it, or around it."""

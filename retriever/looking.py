@@ -84,7 +84,7 @@ class Looking:
             for space in spaces:
                 own = tokens[space]
                 there = np.diff(own.offsets) > 0
-                near = kernels.cosines(own.rows, views[space])  # asked by its own side, which may be another
+                near = kernels.relevance(own, views[space])  # asked by its own side, which may be another
                 looks[space] = np.where(there, unsaid, np.float32(-np.inf)), near
         return {space: _said(*look, tokens[space], named.get(space)) for space, look in looks.items()}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retriever import kernels
 from retriever.types import Floats, Ids, Times, TimeSpan
 
 
@@ -26,7 +27,7 @@ class Curve:
         """The highest of the tokens `(N,)` that cover a time; tokens may overlap.  No tokens give an empty curve."""
         if not len(spans):
             return cls(np.zeros(0), np.zeros(0, np.float32))
-        edges = np.unique(spans)
+        edges = kernels.rising(spans)
         first, last = np.searchsorted(edges, spans.T)  # the cells that a token covers: [first, last)
         counts = last - first
         token = np.repeat(np.arange(len(spans)), counts)

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from retriever.notices import Delivery, Happening, Hook
+from retriever.quotas import Deposit, Quota, Short, Use, Whose
 from retriever.types import (
     EVERYTHING,
     ApiKey,
@@ -21,6 +23,7 @@ from retriever.types import (
     Line,
     Matrix,
     Media,
+    MediaKind,
     Metadata,
     Modality,
     Part,
@@ -179,13 +182,17 @@ class Snapshot(Protocol):
         """The lines of each of these segments."""
         ...
 
-    def lines_over(self, media: str, span: TimeSpan) -> list[Line]:
-        """The lines of a media, by its key, that a span overlaps, in order of time."""
+    def lines_over(self, spans: Sequence[tuple[str, TimeSpan]]) -> list[list[Line]]:
+        """For each media, by its key, and span of it the lines that it overlaps, in order of time."""
         ...
 
     def counts(self) -> Mapping[str, int]:
         """media, segments, tokens, lines, bytes, and `tokens:SPACE` for each space that is searched; bytes are of
         all that is held."""
+        ...
+
+    def kinds(self, where: Filter = EVERYTHING) -> Mapping[MediaKind, tuple[int, float]]:
+        """How many media of each kind there are, in the order of their names, and how many seconds they last."""
         ...
 
     def held(self) -> Mapping[str, Held]:
@@ -208,6 +215,9 @@ class Catalog(Protocol):
     All of it survives a crash; each method is one transaction.
     """
 
+    notices: "Notices"
+    quotas: "Quotas"
+
     def recipe(self) -> tuple[str, str] | None:
         """Digest and JSON text of the recipe that the library is made with; None before the first commit."""
         ...
@@ -223,6 +233,23 @@ class Catalog(Protocol):
     def stat(self, path: str) -> FileStat | None: ...
 
     def remember(self, path: str, stat: FileStat) -> None: ...
+
+    def stats(self, paths: Sequence[str]) -> Mapping[str, FileStat]:
+        """What is remembered of these paths, as `stat` has it; those of which nothing is are left out."""
+        ...
+
+    def remember_all(self, stats: Mapping[str, FileStat]) -> None:
+        """As `remember` for each path, all in one step."""
+        ...
+
+    def owners(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The keys of the media that have these paths; a path that no media has is left out."""
+        ...
+
+    def paths(self, after: str, most: int) -> Mapping[str, tuple[str, ...]]:
+        """The paths of the first `most` media whose keys come after this one, by key and in their order; none: there
+        are no others.  So whoever goes through all media has to hold few of them."""
+        ...
 
     def forget(self, paths: Sequence[str]) -> None:
         """Drop what is remembered of these paths: stat and quarantine."""
@@ -262,7 +289,7 @@ class Catalog(Protocol):
         ...
 
     def forget_key(self, id: str) -> bool:
-        """False: there was none."""
+        """And the hooks that were set with it, in the same step.  False: there was none."""
         ...
 
     def api_keys(self) -> list[ApiKey]:
@@ -302,6 +329,100 @@ class Catalog(Protocol):
         ...
 
 
+class Notices(Protocol):
+    """Who is told when something happens, what happened, and what they were told.
+
+    What happens to media and runs is kept with the transaction in which it does, while there is a hook; nobody is told
+    twice of what two processes find here.
+    """
+
+    def write_hook(self, hook: Hook) -> bool:
+        """Keep a hook, in place of what was kept under its id.  False: the key that set it is none any more, and
+        nothing was kept."""
+        ...
+
+    def change_hook(self, id: str, change: Callable[[Hook], Hook]) -> Hook | None:
+        """What `change` makes of a hook as it is now, whoever changes it meanwhile.  None: it was forgotten, and stays
+        so."""
+        ...
+
+    def forget_hook(self, id: str) -> bool:
+        """And what it was told, and would have been.  False: there was none."""
+        ...
+
+    def hooks(self) -> list[Hook]:
+        """In the order in which they came."""
+        ...
+
+    def happenings(self, most: int) -> list[Happening]:
+        """What nobody has been told of yet, oldest first."""
+        ...
+
+    def tell(self, happening: Happening | None, deliveries: Sequence[Delivery]) -> bool:
+        """These are the messages about a happening, which is done with.  False: another process has said so before,
+        and nothing was kept."""
+        ...
+
+    def claim(self, owner: str, seconds: float) -> tuple[Delivery, Hook] | None:
+        """Be the one who sends the next message that is due, for so many seconds, or until this process ends; one at a
+        time to each hook.  None: there is none."""
+        ...
+
+    def settle(self, delivery: Delivery) -> None:
+        """How a message fared that was claimed; it is nobody's then."""
+        ...
+
+    def deliveries(self, hook: str, most: int) -> list[Delivery]:
+        """Messages to a hook, newest first."""
+        ...
+
+    def again(self, hook: str, id: str) -> bool:
+        """Send one anew, as if it never had been.  False: there is none, or somebody is at it."""
+        ...
+
+    def tidy(self) -> None:
+        """Forget how messages ended a week ago, messages to nobody, hooks of single jobs that are long over, and those
+        of keys that are none."""
+        ...
+
+
+class Quotas(Protocol):
+    """Files that were sent, and how many may be."""
+
+    def set(self, quota: Quota) -> None:
+        """In place of the one that was; one without limits is none."""
+        ...
+
+    def all(self) -> list[tuple[Quota, Use]]: ...
+
+    def use(self, kind: Whose, name: str) -> Use: ...
+
+    def take(self, deposit: Deposit) -> Short | None:
+        """Count a file, if all quotas have room for it: of two processes that count at once one comes first.  None: it
+        is counted; else why not."""
+        ...
+
+    def moved(self, path: str, to: str) -> None:
+        """A file lies elsewhere from now on.  If one that counts lies there, they are the same, which counts once."""
+        ...
+
+    def withdraw(self, path: str) -> None:
+        """A file was not kept after all."""
+        ...
+
+    def gone(self, paths: Sequence[str]) -> None:
+        """These files are no more; of the day's media they still count."""
+        ...
+
+    def lasts(self, seconds: Mapping[str, float]) -> None:
+        """How long the media of these files are."""
+        ...
+
+    def deposits(self) -> list[Deposit]:
+        """Files that lie there, as far as anybody knows, oldest first."""
+        ...
+
+
 class Store(Protocol):
     """A library.  Every writing method is one atomic commit: a crash leaves it done or not begun."""
 
@@ -334,7 +455,13 @@ class Store(Protocol):
         """
         ...
 
-    def set_metadata(self, key: str, metadata: Metadata) -> None: ...
+    def set_metadata(self, said: Mapping[str, Metadata]) -> None:
+        """What is known of media from now on, by media key, all in one step.
+
+        Raises:
+            NoSuchMedia: no media has this key; nothing was changed.
+        """
+        ...
 
     def begin(self, old: Side, new: Side) -> None:
         """From now on the library may hold the spaces of two recipes, the old one being searched.  Begun again with the

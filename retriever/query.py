@@ -38,6 +38,11 @@ class Query:
     said: Sentence | None = None  # how it hangs together; None: it is one thing, in whichever way
 
     @property
+    def shows(self) -> bool:
+        """Whether a file, or a moment of the library, is part of it."""
+        return self.said is not None and any(term.example for clause in self.said.clauses for term in clause.terms)
+
+    @property
     def explained(self) -> str:
         """The query as it was understood, every rule spelled out: read again, it means the same."""
         return " ".join([str(self.said) if self.said else self.typed_plain, *_spelled(self.where)])

@@ -13,9 +13,10 @@ import numpy as np
 
 from retriever import kernels
 from retriever.calibration import Scale
+from retriever.chances import Remembered
 from retriever.fusion import fuse
 from retriever.levels import Levels, Source, matching, sources
-from retriever.looking import Looking
+from retriever.looking import Looking, Looks
 from retriever.ports import Snapshot
 from retriever.types import (
     EVERYTHING,
@@ -72,6 +73,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
+        self.chances = Remembered()  # of media that were among a `LARGE` set
         nothing: tuple[tuple[str, bytes], dict[str, _Looked]] = (("", b""), {})
         self._held = [nothing, nothing]
 
@@ -108,7 +110,8 @@ class Scorer:
         """For each question, as its vectors `(Q, D)` by query side (or by what else the levels say) and its words: what
         any source names, `depth` segments at most, looked at by all.  A question may be for some sources `only`."""
         for first, own, gates in self._asked(views, words, depth, where, only):
-            yield self._seen(self._candidates(first, gates, depth), first, own, gates)
+            numbers = self._candidates(first, gates, depth)
+            yield self._seen(self._look(numbers), numbers, first, own, gates)
 
     def look(
         self,
@@ -119,8 +122,11 @@ class Scorer:
         only: Sequence[Only] = (),
     ) -> Iterator[Scored]:
         """The same at these segments, which rise and pass `where`, whoever names them: so no space is searched."""
+        looked = self._look(numbers)
+        if len(words) > 1:
+            looked = {space: one.asked(views[self._asks[space]]) for space, one in looked.items()}
         for first, own, gates in self._asked(views, words, max(1, len(numbers)), where, only, search=False):
-            yield self._seen(numbers, first, own, gates)
+            yield self._seen(looked, numbers, first, own, gates)
 
     def _asked(
         self,
@@ -160,8 +166,14 @@ class Scorer:
             else:
                 yield [matching(self._library, said, source.modality, depth, where) for said in words]
 
-    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
-        looked = self._look(numbers)
+    def _seen(
+        self,
+        looked: Mapping[str, "_Looked"],
+        numbers: Ids,
+        first: Sequence[Ranking],
+        views: Mapping[str, Vector],
+        gates: Floats,
+    ) -> Scored:
         named = [_laid_out(ranking, numbers) for ranking in first]
         by_space = {source.space: one for source, one in zip(self.sources, named, strict=True) if source.space}
         tokens = {space: one.tokens for space, one in looked.items()}
@@ -179,7 +191,11 @@ class Scorer:
             else:
                 scores[place] = self._levels.named[source](named[place])
         fused, shares = fuse(scores, gates)
-        return Scored(self.sources, gates, self._library.segments(numbers), scores, fused, shares, seen)
+        return self._judged(Scored(self.sources, gates, self._library.segments(numbers), scores, fused, shares, seen))
+
+    def _judged(self, one: Scored) -> Scored:
+        """How good each segment is: what all sources say of it together."""
+        return one
 
     def _candidates(self, first: Sequence[Ranking], gates: Floats, depth: int) -> Ids:
         """The `depth` best segments of all rankings, by what the source that likes them most says; rising."""
@@ -198,10 +214,17 @@ class Scorer:
         def look() -> dict[str, _Looked]:
             spaces = [source.space for source in self.sources if source.space]
             tokens = {space: self._library.tokens(numbers, space) for space in spaces}
-            levels = self._looking.levels(self._levels.chances, tokens)
+            if len(numbers) > LARGE:
+                media, generation = self._library.segments(numbers).media, self._library.generation
+                levels = self._kept.chances.levels(generation, media, numbers, tokens, self._levels_of)
+            else:
+                levels = self._levels_of(tokens)
             return {space: _Looked(tokens[space], *levels[space]) for space in spaces}
 
         return self._kept.looked(self._library.generation, numbers, look)
+
+    def _levels_of(self, tokens: Mapping[str, RaggedTokens]) -> Looks:
+        return self._looking.levels(self._levels.chances, tokens)
 
 
 class BestTokens(Scorer):
@@ -209,8 +232,7 @@ class BestTokens(Scorer):
     of chance.  Steps stand on tokens, and a picture that was cut out of a segment is one: what the level of all others
     is says nothing of it."""
 
-    def _seen(self, numbers: Ids, first: Sequence[Ranking], views: Mapping[str, Vector], gates: Floats) -> Scored:
-        one = super()._seen(numbers, first, views, gates)
+    def _judged(self, one: Scored) -> Scored:
         best = [kernels.segment_max(seen.heights, seen.tokens.offsets) for seen in one.seen.values()]
         return replace(one, fused=np.maximum.reduce([one.fused, *best]))
 
@@ -220,6 +242,10 @@ class _Looked:
     tokens: RaggedTokens
     segments: Floats  # (S,) chance levels
     each: Floats  # (N,)
+
+    def asked(self, views: Matrix) -> "_Looked":
+        """The same, for these questions `(Q, D)`."""
+        return replace(self, tokens=kernels.asked(self.tokens, views))
 
 
 def _laid_out(ranking: Ranking, numbers: Ids) -> Floats:

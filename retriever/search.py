@@ -129,7 +129,7 @@ class Searcher:
                 return [Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told]
 
             found = self.distinct.of(library, best, wanted)
-        return _answer(asked, found, known.sure, least)
+        return _answer(asked, found, known, known.sure, least)
 
     def _compound(
         self,
@@ -160,7 +160,7 @@ class Searcher:
                 for one, it, how in sure
             ]
 
-        return _answer(asked, self.distinct.of(library, best, wanted), tail, wanted.least)
+        return _answer(asked, self.distinct.of(library, best, wanted), known, tail, wanted.least)
 
     def terms(
         self, library: Snapshot, known: Calibration, said: Sentence
@@ -258,12 +258,13 @@ def words_of(query: Query) -> WordQuery:
     return asked_words(query.sentence, query.phrases)
 
 
-def _answer(asked: Query, found: Sequence[Moment], tail: Tail, least: float) -> Answer:
+def _answer(asked: Query, found: Sequence[Moment], known: Calibration, tail: Tail, least: float) -> Answer:
     """The moments that are sure enough, best first, and the nearest misses."""
     ordered = sorted(found, key=order)
     sure = tuple(moment for moment in ordered if moment.confidence >= least)
     misses = tuple(moment for moment in ordered if moment.confidence < least)
-    return Answer(asked.typed, sure, misses[:MISSES], tail.rate(least), asked.notes, asked.explained)
+    alarms = tail.rate(least) if known.segments else 0.0  # where nothing is, no question gets an answer
+    return Answer(asked.typed, sure, misses[:MISSES], alarms, asked.notes, asked.explained)
 
 
 def _check(by: str, limit: int, depth: int) -> None:

@@ -10,10 +10,12 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 from retriever.errors import BadSettings
+from retriever.stores._address import without_secrets
 
 PREFIX = "REELSEEK_"
 CONFIG = "REELSEEK_CONFIG"
@@ -23,6 +25,7 @@ NO_SETTINGS = frozenset(
         CONFIG,
         "REELSEEK_API_KEY",
         "REELSEEK_CACHE",
+        "REELSEEK_CATALOG_PASSWORD",
         "REELSEEK_OFFLINE",
         "REELSEEK_QDRANT_API_KEY",
         "REELSEEK_QDRANT_URL",
@@ -30,7 +33,7 @@ NO_SETTINGS = frozenset(
         "REELSEEK_SHARED_MEDIA",
     }
 )
-"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, two keys
+"""Variables with our prefix that are none: this machine's cache of weights, that nothing may be pulled, three secrets
 that no output may show, and three of the tests."""
 FILE_NAME = "reelseek.toml"
 
@@ -45,6 +48,14 @@ def _text(raw: str) -> str:
 
 def _maybe(raw: str) -> str:
     return _text(raw) if raw else ""
+
+
+def _catalog(raw: str) -> str:
+    if (found := re.match(r"([a-zA-Z][\w+.-]*)://", raw)) and found[1] not in ("postgres", "postgresql"):
+        raise ValueError("a folder, or postgresql://USER@HOST/DATABASE: no other database keeps one")
+    if re.match(r"postgres(ql)?:", raw) and re.search(r"//[^@]*:[^@]*@|password=", raw):
+        raise ValueError("postgresql://USER@HOST/DATABASE, and the password in REELSEEK_CATALOG_PASSWORD")
+    return _maybe(raw)
 
 
 def _whole(least: int, most: int) -> Parse:
@@ -90,11 +101,24 @@ def _processors(raw: str) -> float:
     return number
 
 
-def _size(raw: str) -> int:
+def size(raw: str) -> int:
+    """Bytes, as people write them.
+
+    Raises:
+        ValueError: what it wants.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt]?)b?", raw.strip().lower())
     if not found:
         raise ValueError("a size such as 500MB, 1.5GB or a number of bytes")
     return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
+
+
+def shown_size(number: int) -> str:
+    """Bytes as `size` reads them, to the byte."""
+    for letter, one in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number and number % one == 0:
+            return f"{number // one}{letter}B"
+    return str(number)
 
 
 def _one_of(*names: str) -> Parse:
@@ -104,6 +128,27 @@ def _one_of(*names: str) -> Parse:
         return raw
 
     return parse
+
+
+def _origin(raw: str) -> str:
+    """Scheme, host and port, without a slash behind."""
+    if not raw:
+        return raw
+    found = re.fullmatch(r"(https?://(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?)/?", raw.strip())
+    if not found:
+        raise ValueError("an address without a path, such as https://clips.example.org")
+    return found[1].lower()
+
+
+def _networks(raw: str) -> str:
+    for one in map(str.strip, raw.split(",") if raw else ()):
+        try:
+            whole = ip_network(one, strict=False)
+        except ValueError as error:
+            raise ValueError("networks with commas between, such as 10.1.0.0/16,127.0.0.1") from error
+        if "/" in one and ip_address(one.partition("/")[0]) != whole.network_address:
+            raise ValueError(f"the network that {one} is in, {whole}, or that address alone")
+    return raw
 
 
 def _device(raw: str) -> str:
@@ -129,7 +174,9 @@ class Settings:
 
     library: str = _setting("reelseek-library", _text, "folder of the library, or http(s)://HOST:6333/NAME in Qdrant")
     store: str = _setting("local", _text, "plug-in that keeps a library in a folder")
-    store_catalog: str = _setting("", _maybe, "folder of the catalog of a library in Qdrant, if not the usual one")
+    store_catalog: str = _setting(
+        "", _catalog, "catalog of a library in Qdrant: a folder, if not the usual one, or postgresql://…"
+    )
     pack: str = _setting("offline", _text, "recipe by which media are indexed")
     budget: float = _setting(0.0, _share, "share of the frames that are encoded, the most telling; 0: as the pack says")
     sampling: str = _setting(
@@ -161,11 +208,30 @@ class Settings:
         3, _whole(1, 100), "tries of a file that kills its decoder or keeps it waiting, over all runs"
     )
     most_seconds: float = _setting(0.0, _amount, "longest media that is taken, in seconds; 0: any")
-    most_bytes: int = _setting(0, _size, "largest file that is taken, such as 20GB; 0: any")
-    least_free: int = _setting(1_000_000_000, _size, "room that stays free on the library's disk, such as 5GB; 0: none")
+    most_bytes: int = _setting(0, size, "largest file that is taken, such as 20GB; 0: any")
+    least_free: int = _setting(1_000_000_000, size, "room that stays free on the library's disk, such as 5GB; 0: none")
     every: float = _setting(10.0, _amount, "seconds between two looks of --watch")
     host: str = _setting("127.0.0.1", _text, "name or address that `serve` listens at")
     port: int = _setting(8000, _whole(0, 65_535), "port that `serve` listens at; 0: one that is free")
+    processes: int = _setting(
+        1, _whole(1, 256), "processes of `serve` that answer questions, each on a core; 1: the server itself"
+    )
+    allow_urls: str = _setting("no", _one_of("no", "yes"), "whether media may be sent by their address on the web")
+    allow_networks: str = _setting(
+        "", _networks, "networks that are not public, to which such addresses and webhooks may lead: 10.1.0.0/16"
+    )
+    public_url: str = _setting(
+        "", _origin, "address that people know a server by, if a proxy is before it: https://clips.example.org"
+    )
+    trusted_proxies: str = _setting(
+        "", _networks, "addresses and networks of proxies, with , between, that may say for whom they ask: 127.0.0.1"
+    )
+    log: str = _setting("plain", _one_of("plain", "json"), "lines of `serve` on standard error: plain, or json")
+    log_level: str = _setting(
+        "auto",
+        _one_of("auto", "debug", "info", "warning", "error"),
+        "least that is told: every request is info; auto is that for json, and warning for plain",
+    )
     uploads: str = _setting("", _maybe, "folder of media that are sent; none: `uploads` in the library's folder")
     roots: str = _setting("", _maybe, "folders with : between them, of which `serve` indexes files on demand")
     reranker: str = _setting("maxsim", _text, "plug-in that looks at the candidates' tokens")
@@ -192,7 +258,10 @@ NAMES = tuple(f.name for f in fields(Settings))
 def about(name: str) -> str:
     """What a setting is, on one line, with its default."""
     found = next(f for f in fields(Settings) if f.name == name)
-    return f"{found.metadata['about']} (default: {found.default if found.default != '' else 'none'})"
+    default: Any = found.default
+    if found.metadata["parse"] is size:
+        default = shown_size(default)
+    return f"{found.metadata['about']} (default: {default if default != '' else 'none'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +304,19 @@ def resolve(flags: Mapping[str, str | None], environ: Mapping[str, str], file: P
     if complaints:
         raise BadSettings("\n".join(complaints))
     return Resolved(Settings(**chosen), origins)
+
+
+def judged(name: str, raw: Any) -> Any:
+    """The value of one setting that somebody names in Python.
+
+    Raises:
+        BadSettings: it cannot be one.
+    """
+    complaints: list[str] = []
+    value = _value(name, name, raw, complaints)
+    if complaints:
+        raise BadSettings(complaints[0])
+    return value
 
 
 Given = tuple[str, str, str, Any]  # origin, name as the person wrote it, name of the setting, value
@@ -282,7 +364,8 @@ def _value(shown: str, name: str, raw: Any, complaints: list[str]) -> Any:
             raise ValueError("text or a number")
         return setting.metadata["parse"](str(raw))
     except ValueError as wanted:
-        complaints.append(f"{shown} is {raw!r}; it wants {wanted}")
+        told = without_secrets(raw) if isinstance(raw, str) and "://" in raw else raw
+        complaints.append(f"{shown} is {told!r}; it wants {wanted}")
         return None
 
 

@@ -408,6 +408,7 @@ class RaggedTokens:
     norms: Floats  # (N,)
     labels: Sequence[tuple[str, ...]]  # (N,), each ≤ 5 names
     probabilities: Floats  # (N, 5)
+    near: Mapping[bytes, Floats] = field(default_factory=dict)  # (N,) cosines by the bytes of a query (`kernels.asked`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ Pure arithmetic: no store, no media.
 """
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ class Found(NamedTuple):
     gain: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cells:
     """A curve in equal cells, over a time that was looked at without a gap."""
 
@@ -80,7 +81,12 @@ class Cells:
     def __len__(self) -> int:
         return len(self.heights)
 
-    @property
+    @cached_property
+    def sums(self) -> Numbers:
+        """`(n + 1,)` of the heights before each cell."""
+        return np.concatenate([[0.0], np.cumsum(self.heights)])
+
+    @cached_property
     def least(self) -> int:
         """Cells of the shortest window."""
         return min(len(self), max(1, round(LEAST / self.step)))
@@ -113,24 +119,27 @@ def known_around(curve: Curve, peak: float, reach: float) -> tuple[float, float]
     return max(float(low), peak - reach), min(float(high), peak + reach)
 
 
-def lengths(least: int, most: int) -> list[int]:
-    """Rising from `least` cells to `most`, each by `RATIO` longer than the one before, or by a cell."""
+@lru_cache(maxsize=1024)
+def lengths(least: int, most: int) -> Ids:
+    """`(L,)` rising from `least` cells to `most`, each by `RATIO` longer than the one before, or by a cell."""
     found, length = [], float(least)
     while round(length) < most:
         found.append(round(length))
         length = max(length * RATIO, round(length) + 1)
-    return [*found, most]
+    return np.array([*found, most], np.int64)
 
 
 def pyramid(cells: Cells, peak: int | None = None) -> Ids:
     """Windows `(W, 2)` of cells, `[first, last)`, of all lengths: as many as begin `SHIFTS` to a length, and the last.
     With a `peak` those that hold it: some ten a length, however many cells there are."""
-    found, count = [], len(cells)
-    for length in lengths(cells.least, count):
-        low, high = (0, count - length) if peak is None else (max(0, peak - length + 1), min(peak, count - length))
-        starts = np.append(np.arange(low, high, max(1, length // SHIFTS)), high)
-        found.append(np.stack([starts, starts + length], axis=1))
-    return np.concatenate(found).astype(np.int64)
+    count, long = len(cells), lengths(cells.least, len(cells))
+    low = np.zeros_like(long) if peak is None else np.maximum(0, peak - long + 1)
+    high = count - long if peak is None else np.minimum(peak, count - long)
+    step = np.maximum(1, long // SHIFTS)
+    many = -((low - high) // step) + 1  # of each length; the last begins at `high`, however near the one before
+    at = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+    starts = np.minimum(np.repeat(low, many) + at * np.repeat(step, many), np.repeat(high, many))
+    return np.stack([starts, starts + np.repeat(long, many)], axis=1)
 
 
 def gains(cells: Cells, windows: Ids, rest: float, ends: Mask | None = None) -> Numbers:
@@ -139,17 +148,19 @@ def gains(cells: Cells, windows: Ids, rest: float, ends: Mask | None = None) -> 
     What surrounds it are `REACH` seconds on each side, and `BESIDE` seconds of the height `rest`.  `ends` `(n + 1,)`
     says in front of which cells an event ends.
     """
-    sums = np.concatenate([[0.0], np.cumsum(cells.heights)])
-    reach = round(REACH / cells.step)
-    first, last = windows[:, 0], windows[:, 1]
-    low, high = np.maximum(first - reach, 0), np.minimum(last + reach, len(cells))
-    inside, around = (last - first) * cells.step, (first - low + high - last) * cells.step
-    total = sums[last] - sums[first]
-    beside = (sums[high] - sums[low] - total) * cells.step + BESIDE * rest
-    outside = around + BESIDE
-    above = total / (last - first) - beside / outside
-    gain: Numbers = above * np.sqrt(inside * outside / (inside + outside))
+    gain = _gains(cells, windows[:, 0], windows[:, 1], rest)
     return gain if ends is None else gain + BORDER * ends[windows].sum(axis=1)
+
+
+def _gains(cells: Cells, first: Ids | int, last: Ids | int, rest: float) -> Numbers:
+    sums, reach = cells.sums, round(REACH / cells.step)
+    low, high = np.maximum(first - reach, 0), np.minimum(last + reach, len(cells))
+    wide = last - first
+    inside, outside = wide * cells.step, (high - low - wide) * cells.step + BESIDE
+    total = sums[last] - sums[first]
+    above = total / wide - ((sums[high] - sums[low] - total) * cells.step + BESIDE * rest) / outside
+    gain: Numbers = above * np.sqrt(inside * outside / (inside + outside))
+    return gain
 
 
 def moment(
@@ -197,20 +208,20 @@ def _times(cells: Cells, window: Ids) -> tuple[float, float]:
 def refined(cells: Cells, window: Ids, rest: float, ends: Mask, peak: int | None = None) -> Ids:
     """A window `(2,)` whose ends were moved, in turn, to where it stands out most: by a quarter of its length at most,
     so that it lands where the pyramid has no window.  It keeps the peak, and its least length."""
-    best = window
+    first, last = window.tolist()
+    worth = BORDER * ends
     for side in (0, 1, 0, 1):
-        reach = max(1, int(best[1] - best[0]) // 4)
-        moved = np.arange(best[side] - reach, best[side] + reach + 1)
+        reach = max(1, (last - first) // 4)
         if side == 0:
-            low, high = 0, int(best[1]) - cells.least if peak is None else min(int(best[1]) - cells.least, peak)
+            low = max(0, first - reach)
+            high = min(first + reach, last - cells.least, last if peak is None else peak)
+            moved = np.arange(low, high + 1)
+            first = low + int(np.argmax(_gains(cells, moved, last, rest) + worth[moved]))
         else:
-            low, high = int(best[0]) + cells.least, len(cells)
-            low = low if peak is None else max(low, peak + 1)
-        moved = moved[(moved >= low) & (moved <= high)]
-        tried = np.repeat(best[np.newaxis], len(moved), axis=0)
-        tried[:, side] = moved
-        best = tried[np.argmax(gains(cells, tried, rest, ends))]
-    return best
+            low = max(last - reach, first + cells.least, 0 if peak is None else peak + 1)
+            moved = np.arange(low, min(last + reach, len(cells)) + 1)
+            last = low + int(np.argmax(_gains(cells, first, moved, rest) + worth[moved]))
+    return np.array([first, last], np.int64)
 
 
 # ------------------------------------------------------------------------------------------------------ several moments

@@ -83,21 +83,59 @@ def asked_words(sentence: str, phrases: Sequence[str]) -> WordQuery:
 def matched(words: WordQuery, text: str, modality: Modality) -> tuple[str, ...]:
     """The words of a line that answer a question, as they stand there, in order, each once."""
     line = unicodedata.normalize("NFKC", text)
-    answers = {answer for stems in term_stems(words.terms).values() for answer in stems}
-    as_one = {"".join(phrase) for phrase in words.phrases}
+    if words.phrases:
+        return _matched_in_a_row(words, line, modality)
+    answering = _answering(words, modality)
+    return tuple(dict.fromkeys(each for word in _WORD.findall(line) for each in answering[word]))
+
+
+class _Answering(dict[str, tuple[str, ...]]):
+    """Of the words of lines what answers a question, as it stands there; each is looked at once."""
+
+    def __init__(self, words: WordQuery, modality: Modality) -> None:
+        self._answers, _ = _answers(words)
+        self._modality = modality
+
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        cut = ((word[start:end], _pieces(form, self._modality)[1]) for form, start, end in _cut(word))
+        found = tuple(written for written, every in cut if any(stem(one) in self._answers for one in every))
+        self[word] = found
+        return found
+
+
+_answering = lru_cache(maxsize=16)(_Answering)  # those of the questions that are at work
+
+
+def _matched_in_a_row(words: WordQuery, line: str, modality: Modality) -> tuple[str, ...]:
+    """The same where phrases count as well, which stand in a row."""
+    answers, as_one = _answers(words)
     running: list[tuple[str, int]] = []  # each form with the number of the word that it stands in
     as_written: list[str] = []
     hits: set[int] = set()
     for number, (form, start, end) in enumerate(_cut(line)):
-        pieces, joined = line_forms(form, modality)
+        pieces, every = _pieces(form, modality)
         as_written.append(line[start:end])
         running += [(piece, number) for piece in pieces]
-        if any(stem(one) in answers or one in as_one for one in (*pieces, *joined)):
+        if any(stem(one) in answers or one in as_one for one in every):
             hits.add(number)
     for phrase in words.phrases:
         for place in phrase_places(phrase, [form for form, _ in running]):
             hits.update(number for _, number in running[place : place + len(phrase)])
     return tuple(dict.fromkeys(as_written[number] for number in sorted(hits)))
+
+
+@lru_cache(maxsize=256)
+def _answers(words: WordQuery) -> tuple[frozenset[str], frozenset[str]]:
+    """Stems that answer a question, and its phrases written as one word: asked of many lines, one after the other."""
+    stems = (answer for each in term_stems(words.terms).values() for answer in each)
+    return frozenset(stems), frozenset("".join(phrase) for phrase in words.phrases)
+
+
+@lru_cache(maxsize=1 << 16)
+def _pieces(form: str, modality: Modality) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A word of a line as `line_forms` has it, and the same with what was split."""
+    running, joined = line_forms(form, modality)
+    return tuple(running), (*running, *joined)
 
 
 def phrase_places(phrase: tuple[str, ...], running: Sequence[str]) -> list[int]:

@@ -1,17 +1,10 @@
-"""A server of this process, and pages of a real browser that have to behave."""
+"""Pages of a real browser that have to behave."""
 
 import os
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-
-import pytest
-
-from api.service import Library
-from retriever.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -19,36 +12,6 @@ if TYPE_CHECKING:
 SCREENSHOTS = os.environ.pop("REELSEEK_SCREENSHOTS", "")  # or settings would take it for a misspelt one of theirs
 """A folder that pictures of the page are written to; docs/screenshots has the last ones."""
 PATIENCE_MS = 20_000
-START_S = 120
-
-
-@contextmanager
-def served(opened: Callable[[], Library], settings: Settings) -> Iterator[str]:
-    """The address of a server in a thread of this process; it ends with the block."""
-    uvicorn = pytest.importorskip("uvicorn")
-    from api import app
-
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app.build(opened, settings), log_level="error", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        up = threading.Event()
-        begin = server.startup
-
-        async def startup(*given: Any, **named: Any) -> None:
-            await begin(*given, **named)
-            up.set()
-
-        server.startup = startup
-        worker = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
-        worker.start()
-        assert up.wait(START_S), "the server did not start"
-        try:
-            yield f"http://127.0.0.1:{door.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            worker.join(START_S)
-            assert not worker.is_alive(), "the server did not end"
 
 
 @contextmanager

@@ -1,13 +1,77 @@
 """What many tests share."""
 
+import gc
 import os
+import shutil
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
+if TYPE_CHECKING:
+    from nursery import Nursery
+    from postgres import Postgres
+
+hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+if not os.environ.get("CI"):  # there hypothesis has settings of its own, which are as patient
+    hypothesis.settings.load_profile("patient")
+
+# What tests compute is small, and several workers share the cores: threads would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests, and all that the processes which they start import, are compiled once, not by each worker and each process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+MEMORY, ROOM = Path("/dev/shm"), 8 << 30
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    # Libraries sync what they write, and here nobody cuts the power: they need not wait for this machine's disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 SHARED_MEDIA = Path(os.environ.get("REELSEEK_SHARED_MEDIA", Path(__file__).parents[2] / "shared" / "media"))
+
+
+ROOT = Path(__file__).parent
+LONG = (
+    "indexer/test_ray.py",
+    "http/test_crew.py",
+    "retriever/stores/test_postgres.py",
+    "test_house.py",
+    "end_to_end/test_jobs.py",
+    "end_to_end/test_kills.py",
+    "end_to_end/test_kills_reembed.py",
+    "end_to_end/test_demo.py",
+    "end_to_end/test_models_cli.py",
+    "end_to_end/test_remote.py",
+    "end_to_end/test_reembed.py",
+    "end_to_end/test_qdrant_cli.py",
+)
+"""Files of few tests that take long: workers begin with them, so that none is left with one when all others end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # files go to the workers as they are sorted here
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For workers: those of `LONG`, then whichever file has most tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.path for item in items)
+    places = {ROOT / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: (places.get(item.path, len(LONG)), -sizes[item.path], item.path))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """A million objects of what was imported stay to the end: collections of garbage need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +80,26 @@ def shared_media() -> Path:
     if not (SHARED_MEDIA / "manifest.jsonl").is_file():
         pytest.skip("shared media: the folder of labelled clips is not beside this checkout")
     return SHARED_MEDIA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Postgres"]:
+    """A PostgreSQL server, started once."""
+    from postgres import MISSING, binaries, serving
+
+    if binaries() is None:
+        pytest.skip(MISSING)
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator["Nursery"]:
+    """A process that scripts are forked from."""
+    from nursery import opened
+
+    with opened() as made:
+        yield made
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 So scores, halves, filters, indexes and vacuuming are those of a real server; what spreads and copies is not here.
 """
 
+import os
 import shutil
 import tempfile
 import threading
@@ -23,7 +24,7 @@ class Engine:
     def __init__(self, optimising: bool = False) -> None:
         """With `optimising` every change is followed by what a server does in its own time: graphs, also over few
         points, and the removal of deleted ones."""
-        self._folder = Path(tempfile.mkdtemp(prefix="engine-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="engine-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))  # it syncs
         self._shards: dict[str, edge.EdgeShard] = {}
         self._made: dict[str, Any] = {}
         self._count = 0

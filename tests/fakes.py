@@ -5,6 +5,7 @@ Frames and queries meet in a space of colours: a frame is its colour histogram, 
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 
 import numpy as np
@@ -41,9 +42,13 @@ def unit(rows: np.ndarray) -> Matrix:
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
+@cache
 def word_vector(word: str) -> Vector:
+    """Every library asks the same hundreds of words when it is calibrated."""
     seed = int.from_bytes(sha256(word.encode()).digest()[:8], "big")
-    return unit(np.random.default_rng(seed).standard_normal(DIMENSION))
+    made = unit(np.random.default_rng(seed).standard_normal(DIMENSION))
+    made.flags.writeable = False  # it is everybody's
+    return made
 
 
 class HashingSentences:

@@ -4,7 +4,9 @@ Pictures carry their own number as black and white columns, so a test can say wh
 did to the shades; others have four quarters of four colours, so it can say which way is up.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -108,7 +110,7 @@ def write(
 ) -> Path:
     """Pictures at their seconds, and sound, as a file."""
     shown = list(pictures)
-    with av.open(target or str(path), "w", format=container, options=dict(options or {})) as out:
+    with as_it_was(), av.open(target or str(path), "w", format=container, options=dict(options or {})) as out:
         film = film_stream(out, shown[0][1], how) if shown else None
         track = _track(out, sound) if sound else None
         parcels: list[tuple[float, Any]] = []
@@ -119,6 +121,21 @@ def write(
         for _, packet in sorted(parcels, key=lambda parcel: parcel[0]):
             out.mux(packet)
     return path
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Whatever an encoder does to the scheduling of this thread is undone: SVT-AV1 asks for real time, and where it
+    gets that, nobody else has a processor from then on."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, priority)
 
 
 def film_stream(out: Any, first: Pixels, how: Picture) -> Any:

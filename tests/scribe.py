@@ -74,7 +74,7 @@ CHANGES: tuple[Change, ...] = (
     lambda store: store.add(entry("c", 0, spaces=[HEARD])),
     lambda store: store.refresh(),
     adds("a", 1),
-    lambda store: store.set_metadata("b", Metadata(title="renamed")),
+    lambda store: store.set_metadata({"b": Metadata(title="renamed")}),
     lambda store: store.set_paths({"b": ["/3"]}),
     adds("d", 0, ("/3",)),  # takes b's last path
     lambda store: store.delete(["c", "nobody"]),

@@ -4,9 +4,10 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -142,6 +143,45 @@ def _running(server: ThreadingHTTPServer) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def saying(*pieces: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that says this to whoever comes, whatever they ask."""
+    door = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                line, _ = door.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(line,), daemon=True).start()
+
+    def answer(line: socket.socket) -> None:
+        with line:
+            try:
+                line.recv(65_536)
+                for piece in pieces:
+                    line.sendall(piece) if isinstance(piece, bytes) else piece(line)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+    finally:
+        door.shutdown(socket.SHUT_RDWR)
+        door.close()
+        thread.join()
+
+
+def drip(line: socket.socket) -> None:
+    """Says next to nothing, for ever."""
+    while True:
+        line.sendall(b"x")
+        threading.Event().wait(0.01)
 
 
 @dataclass

@@ -81,7 +81,22 @@ def resolved(args: argparse.Namespace) -> Resolved:
 
 
 def settings(args: argparse.Namespace) -> Settings:
-    return resolved(args).settings
+    """
+    Raises:
+        BadSettings: as `resolved`; or a catalog is named for a folder, which has its own.  Where the environment or a
+            file names one, that is for libraries in Qdrant among others.
+    """
+    from retriever.errors import BadSettings
+    from retriever.stores._address import WANTED, is_address
+
+    chosen = resolved(args).settings
+    named = getattr(args, "store_catalog", None)
+    if named and not any(map(is_address, (chosen.library, getattr(args, "source", "")))):
+        raise BadSettings(
+            f"--store-catalog is {named!r}, and {chosen.library} is a folder, which has its catalog in it: leave it "
+            f"out, or name a library in Qdrant, --library {WANTED}"
+        )
+    return chosen
 
 
 def jsonable_settings(found: Resolved) -> dict[str, dict[str, Any]]:
@@ -103,6 +118,25 @@ def library(chosen: Settings, place: "Path | None" = None, *, create: bool = Fal
         moment_head=chosen.moment_head,
         models=models(chosen),
     )
+
+
+def create_argument(parser: argparse.ArgumentParser) -> None:
+    """For commands that make no library by a slip of the pen: see `library_or_new`."""
+    parser.add_argument("--create", action="store_true", help="make an empty library where there is none")
+
+
+def library_or_new(chosen: Settings, create: bool) -> "Library":
+    """The library that the settings name, or with `--create` an empty one.
+
+    Raises:
+        NoLibrary: there is none.
+    """
+    from retriever.errors import NoLibrary
+
+    try:
+        return library(chosen, create=create)
+    except NoLibrary as error:
+        raise NoLibrary(f"{error}, --create an empty one") from error
 
 
 def models(chosen: Settings) -> "ModelChoice":

@@ -21,8 +21,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with _common.library(_common.settings(args), create=True) as library:
-        done = library.import_from(args.source)
+    from pathlib import Path
+
+    from api import importing
+
+    chosen = _common.settings(args)
+    if not importing.is_export(Path(args.source)):  # it is there: else none would be made for it
+        importing.opened(args.source, chosen.store_catalog, chosen.library).close()
+    with _common.library(chosen, create=True) as library:
+        done = library.import_from(args.source, chosen.store_catalog)
     if args.json:
         _common.put_json(done)
     else:

@@ -12,9 +12,10 @@
   reelseek index inbox/ --watch --prune --library lib/       # stays, and takes what comes, changes and goes
   reelseek index clips/ --executor ray --ray-address auto --library lib/        # on a Ray cluster: docs/cluster.md
 
-Indexing again is cheap: what is unchanged is skipped, what was renamed is renamed.  A file that cannot be read is
-set aside with the reason and stops nothing; the exit code is 1 only if every file failed.  Each run is a job: `reelseek
-jobs` lists them, and pauses, resumes and cancels them from any terminal.
+The first files are encoded while later ones are still looked at.  Indexing again is cheap: what is unchanged is
+skipped, what was renamed is renamed.  A file that cannot be read is set aside with the reason and stops nothing; the
+exit code is 1 only if every file failed.  Each run is a job: `reelseek jobs` lists them, and pauses, resumes and
+cancels them from any terminal.
 """
 
 import argparse

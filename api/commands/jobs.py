@@ -1,4 +1,4 @@
-"""See and steer indexing jobs: list, show, pause, resume, cancel; and try again what was set aside.
+"""See and steer jobs: list, show, pause, resume, cancel; and try again what was set aside.
 
   reelseek jobs list --library lib/               # those that are not done; --all: all of them; --json
   reelseek jobs pause 9f2c --library lib/         # from any terminal: stops within a batch, keeps what it has
@@ -7,7 +7,8 @@
   reelseek jobs retry 9f2c --library lib/         # indexes its files again that were set aside
   reelseek jobs retry --quarantined clips/ --library lib/    # or those of a folder, whichever job had them
 
-Each `reelseek index` is a job.  What was committed stays, whatever becomes of its job.  The beginning of an id will do.
+Each `reelseek index` is a job, and each `reelseek reembed`.  What was committed stays, whatever becomes of its job.
+The beginning of an id will do.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from api.commands import _common
 from api.terminal import counted, near, plain, put, say
 
 if TYPE_CHECKING:
+    from api.progress import Work
     from indexer.events import Summary
     from indexer.jobs import Standing
 
@@ -98,14 +100,16 @@ def _stop(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     from api import progress
 
-    with _common.library(_common.settings(args)) as library, progress.watching() as watch:
-        found, summary = library.resume(args.id, watch)
+    with _common.library(_common.settings(args)) as library:
+        work = _work(library.job(args.id))
+        with progress.watching(work=work) as watch:
+            found, summary = library.resume(args.id, watch)
     if args.json:
         _json([found])
     if summary is None:
         say(_stands(found))
         return exits.OK
-    return _told(summary)
+    return _told(summary, work)
 
 
 def _retry(args: argparse.Namespace) -> int:
@@ -114,8 +118,10 @@ def _retry(args: argparse.Namespace) -> int:
 
     if bool(args.id) == (args.quarantined is not None):
         raise BadSettings("retry wants the ID of a job, or --quarantined with files or folders (none: all)")
-    with _common.library(_common.settings(args)) as library, progress.watching() as watch:
-        done, left = library.retry(args.id or None, args.quarantined or (), watch)
+    with _common.library(_common.settings(args)) as library:
+        work = _work(library.job(args.id)) if args.id else progress.INDEX
+        with progress.watching(work=work) as watch:
+            done, left = library.retry(args.id or None, args.quarantined or (), watch)
     if args.json:
         _json([found for found, _ in done])
     for path in left:
@@ -123,13 +129,20 @@ def _retry(args: argparse.Namespace) -> int:
     if not done:
         say("nothing to try again" if not left else "nothing was indexed")
         return exits.OK if left else exits.NOTHING
-    return max([_told(summary) for _, summary in done])
+    return max([_told(summary, work) for _, summary in done])
 
 
-def _told(summary: "Summary") -> int:
+def _work(found: "Standing") -> "Work":
+    """What it does with files, in words."""
+    from api import indexing, progress
+
+    return progress.EMBED if indexing.kind(found.record) == indexing.REEMBED else progress.INDEX
+
+
+def _told(summary: "Summary", work: "Work") -> int:
     from api import progress
 
-    for line in progress.closing(summary):
+    for line in progress.closing(summary, work):
         say(line)
     return exits.ERROR if summary.failed_all else exits.OK
 

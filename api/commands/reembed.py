@@ -5,8 +5,10 @@
   reelseek reembed --drop old --library lib/         # take out what is not searched, and give its room back
   reelseek reembed --status --library lib/           # which recipes there are, and how far they are
 
-Searches go on as they were until --search says otherwise.  Media whose file is gone, changed or breaks are listed and
-stop nothing.  Segments stay as they were cut, spoken and written lines as they were read.
+It is a job: `reelseek jobs` lists, pauses, resumes and cancels it.  Searches go on as they were until --search says
+otherwise.  Media whose file is gone, changed or breaks are listed and stop nothing.  Segments stay as they were cut,
+spoken and written lines as they were read.  --budget and --sampling go with another model: to sample anew for the one
+that is there, index into another library.
 """
 
 import argparse
@@ -24,7 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--search", choices=("new", "both", "old"), help="what is searched from now on")
     what.add_argument("--drop", choices=("old", "new"), help="the recipe whose vectors go; not one that is searched")
     what.add_argument("--status", action="store_true", help="change nothing, tell what stands")
-    _common.settings_arguments(parser, "library", "pack", "budget", "sampling", "jobs", "store")
+    _common.settings_arguments(parser, "library", "pack", "jobs", "store")
+    sampled = "frames that the new recipe looks at: as its pack says, however the library was made, unless told here"
+    _common.settings_arguments(parser.add_argument_group(sampled), "budget", "sampling")
     _common.models_arguments(parser, "models of the new recipe (`reelseek models` lists and brings them)")
     _common.every_command(parser)
 

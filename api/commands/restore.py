@@ -21,7 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with _common.library(_common.settings(args), create=True) as library:
+    from api import parts
+
+    chosen = _common.settings(args)
+    for place in (chosen.library, args.backup):
+        parts.refuse_server(place)
+    parts.store(parts.DEFAULT_STORE, args.backup, create=False).close()  # it is there: else none would be made for it
+    with _common.library(chosen, create=True) as library:
         there = library.restore(args.backup)
     if args.json:
         _common.put_json(there)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from api import parts
 from api.callers import Administering, Searching
 from api.serving import Serving
 from api.wire import answers
@@ -27,6 +28,7 @@ async def is_ready(request: Request) -> JSONResponse:
     serving: Serving = request.app.state.serving
 
     def generation() -> str:
+        serving.ground.check()
         with serving.library.store.snapshot() as snapshot:
             return snapshot.generation
 
@@ -44,8 +46,12 @@ async def metrics(caller: Administering) -> Response:
             counts = snapshot.counts()
         for what in ("media", "segments", "tokens", "lines", "bytes"):
             meters.held.labels(what).set(counts[what])
-        for turns in (serving.asking, serving.reading):
+        for turns in (serving.asking, serving.reading, serving.cutting, serving.errands, serving.following):
             meters.waiting.labels(turns.name).set(turns.depth)
+        meters.indexes.clear()
+        for one in parts.indexes(serving.settings.store, serving.library.place, serving.settings.store_catalog):
+            recall = one.measured.ten if one.measured else None
+            meters.index(one.space, rows=one.rows, of=one.of, bytes=one.bytes, recall_at_10=recall)
         meters.jobs.clear()
         for state, number in Counter(one.state for one in serving.library.jobs()).items():
             meters.jobs.labels(state).set(number)
@@ -61,11 +67,12 @@ async def library(caller: Searching) -> dict[str, Any]:
     def told() -> dict[str, Any]:
         if not caller.collection:
             return caller.serving.library.stats()
-        media = caller.serving.library.media(Filter(collection=caller.collection))
+        with caller.serving.library.store.snapshot() as snapshot:
+            kinds = snapshot.kinds(Filter(collection=caller.collection)).values()
         return {
             "collection": caller.collection,
-            "media": len(media),
-            "duration_s": round(sum(item.duration for item in media), 3),
+            "media": sum(count for count, _ in kinds),
+            "duration_s": round(sum(seconds for _, seconds in kinds), 3),
         }
 
     return await caller.serving.reading.take(told)

@@ -8,11 +8,13 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from api import answering, wire
+from api import answering, known, problems, wire
 from api.callers import Searching
 from api.problems import Problem
 from api.serving import Serving
+from api.terminal import counted
 from api.uploads import Held
+from retriever.errors import ReelseekError
 
 routes = APIRouter(tags=["search"])
 FILES = ("image", "sound", "clip")
@@ -48,10 +50,16 @@ async def search(request: Request, caller: Searching) -> JSONResponse:
 async def batch(asked: wire.Batch, caller: Searching) -> JSONResponse:
     """Several questions; the answers come in their order."""
 
-    def all_of() -> list[dict[str, Any]]:
-        return [answering.answer(caller, one) for one in asked.searches]
+    def all_of() -> JSONResponse:
+        answers = []
+        for place, one in enumerate(asked.searches):
+            try:
+                answers.append(answering.answer(caller, one))
+            except (ReelseekError, Problem) as error:
+                return problems.of(error, search=place)
+        return JSONResponse({"answers": answers})
 
-    return JSONResponse({"answers": await caller.serving.asking.take(all_of)})
+    return await caller.serving.asking.take(all_of)
 
 
 @routes.get("/v1/similar/{ref}", response_model=wire.Answer)
@@ -75,10 +83,13 @@ async def similar(
 async def example(request: Request, caller: Searching) -> JSONResponse:
     """Send a picture, a sound or a clip to ask with; its term stands in any query for an hour."""
     async with request.form(max_files=8, max_fields=8) as form:
-        held = await _held(form, caller.serving)
-    if len(held) != 1:
-        raise Problem(422, "one file", f"the form has {len(held)} files; it wants one, as {', '.join(FILES)}")
-    return JSONResponse({"term": held[0].term, "expires_at": round(held[0].expires, 3)}, 201)
+        known.form(form, (), FILES)
+        if len(form.multi_items()) != 1:
+            files = counted(len(form.multi_items()), "file")
+            raise Problem(422, "one file", f"the form has {files}; it wants one, as {', '.join(FILES)}")
+        (held,) = await _held(form, caller.serving)
+    await caller.serving.reading.take(caller.serving.uploads.judge, held)
+    return JSONResponse({"term": held.term, "expires_at": round(held.expires, 3)}, 201)
 
 
 def _read(body: bytes) -> wire.Search:
@@ -90,17 +101,15 @@ def _read(body: bytes) -> wire.Search:
 
 async def _by_form(request: Request, serving: Serving) -> wire.Search:
     async with request.form(max_files=8, max_fields=8) as form:
-        said = form.get("search", '{"query": ""}')
-        if not isinstance(said, str):
-            raise Problem(422, "the request cannot be read", "`search` is a file; it wants JSON as text")
-        asked, held = _read(said.encode()), await _held(form, serving)
+        known.form(form, ("search",), FILES)
+        asked, held = _read(str(form.get("search", '{"query": ""}')).encode()), await _held(form, serving)
     terms = " ".join(one.term for one in held)
     return asked.model_copy(update={"query": f"{asked.query} {terms}".strip()})
 
 
 async def _held(form: FormData, serving: Serving) -> list[Held]:
     """Keep the files of a form that are there to be asked with."""
-    found = [(name, file) for name, file in form.multi_items() if name in FILES and isinstance(file, UploadFile)]
+    found = [(name, file) for name, file in form.multi_items() if isinstance(file, UploadFile)]
     return [
         await serving.reading.take(serving.uploads.example, name, file.filename or "", file.file)
         for name, file in found

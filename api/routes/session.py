@@ -33,7 +33,7 @@ async def begun(asked: Key, request: Request) -> JSONResponse:
     serving: Serving = request.app.state.serving
     key = judged(serving, asked.key, request.client.host if request.client else "")
     answer = JSONResponse(_told(key.name, sorted(key.scopes), key.collection))
-    secure = request.url.scheme == "https"
+    secure = "https" in (request.url.scheme, serving.settings.public_url.partition(":")[0])
     answer.set_cookie(COOKIE, asked.key, max_age=DAYS * 86_400, httponly=True, samesite="strict", secure=secure)
     return answer
 

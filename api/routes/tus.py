@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
-from api import describing, parcels, wire
+from api import arrivals, bringing, describing, parcels, quotas, wire
 from api.callers import Caller, Writing
 from api.parcels import Parcel
 from api.problems import Problem
 from api.uploads import media_name
+from retriever.crashpoints import reached
 from retriever.types import Metadata
 
 routes = APIRouter(prefix="/v1/uploads", tags=["media"])
@@ -47,8 +48,22 @@ async def begun(
     tags (`a;b`), recorded and collection."""
     _checked(tus_resumable)
     said = parcels.told(upload_metadata)
-    _metadata(caller, said), media_name(said.get("filename", ""))  # complaints come before anything is sent
-    parcel = await caller.serving.reading.take(caller.serving.parcels.begin, upload_length, said, caller.id)
+    metadata = _metadata(caller, said)
+    media_name(said.get("filename", ""))  # complaints come before anything is sent
+
+    def begin() -> Parcel:
+        serving = caller.serving
+        parcel = serving.parcels.begin(upload_length, said, caller.id)
+        try:
+            file = serving.parcels.file(parcel)
+            folder = serving.uploads.folder
+            quotas.take(serving.library.store, folder, caller.id, metadata.collection, file, upload_length)
+        except BaseException:
+            serving.parcels.drop(parcel)
+            raise
+        return parcel
+
+    parcel = await caller.serving.reading.take(begin)
     return _answer(201, Location=f"/v1/uploads/{parcel.id}", Upload_Offset="0")
 
 
@@ -95,25 +110,38 @@ async def come(
 @routes.delete("/{id}", status_code=204)
 async def dropped(id: str, caller: Writing) -> Response:
     """Give an upload up."""
-    held = caller.serving.parcels
-    await caller.serving.reading.take(lambda: held.drop(held.of(id, caller.id)))
+    held, counted = caller.serving.parcels, caller.serving.library.store.catalog.quotas
+
+    def drop() -> None:
+        parcel = held.of(id, caller.id)
+        held.drop(parcel)
+        counted.withdraw(str(held.file(parcel)))
+
+    await caller.serving.reading.take(drop)
     return _answer(204)
 
 
 def _whole(caller: Caller, parcel: Parcel) -> Parcel:
-    """Index what is whole."""
+    """Index what is whole.  Until its job is noted it lies there as a parcel, too: whoever asks again, also after a
+    kill, begins the job."""
     serving = caller.serving
     metadata = _metadata(caller, parcel.said)
     file = serving.parcels.file(parcel)
-    caller.apart(file)
-    kept = serving.uploads.moved(parcel.said.get("filename", ""), file)
-    try:
-        job = serving.wanted((str(kept),), metadata)
-    except BaseException:  # it is whole still, and whoever asks again begins the job
-        kept.rename(file)
-        kept.parent.rmdir()
-        raise
-    serving.parcels.done(parcel, job.record.id)
+    with serving.parcels.held(parcel):
+        if (now := serving.parcels.of(parcel.id, caller.id)).job:  # another request has just done it
+            return now
+        place = serving.uploads.place(parcel.said.get("filename", ""))
+        serving.uploads.linked(place, file)
+        reached("upload-linked")
+        try:
+            job = arrivals.wanted(caller, place, metadata, counted=file)
+        except BaseException:
+            if not file.exists():  # it could not be linked
+                place.rename(file)
+            serving.uploads.drop(place)
+            raise
+        bringing.settle(caller, file, job)
+        serving.parcels.done(parcel, job.record.id)
     return serving.parcels.of(parcel.id, caller.id)
 
 

@@ -15,9 +15,9 @@ const page = document.body;
 const titles = new Map(); // of media, by id
 const moments = new Map(); // by reference
 const examples = new Map(); // uploaded files, by their terms
-let shown = ""; // the search that is on show
+let shown = ""; // the search on show
 let answer = null;
-let flight = null; // the search that is under way
+let flight = null; // the search under way
 let playing = null; // what the player has: {ref, moment, element, base, until}
 let ticket = 0; // counts what the player was asked for, so that a late reply is known as one
 
@@ -93,7 +93,7 @@ function parsed(ref) {
 
 class Refused extends Error {
 	constructor(status, said) {
-		super(status ? (said?.detail ?? `the server answered ${status}`) : (said ?? "The server cannot be reached."));
+		super(status ? ((said?.title === "a key is needed" ? said.title : said?.detail) ?? `the server answered ${status}`) : (said ?? "The server cannot be reached."));
 		this.status = status;
 		this.position = said?.position;
 	}
@@ -706,7 +706,7 @@ async function refresh() {
 	}
 }
 
-let listing; // the last list that was asked for
+let listing; // the last list asked for
 
 async function listMedia(token = "") {
 	const own = (listing = {});

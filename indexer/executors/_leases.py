@@ -1,25 +1,26 @@
 """The jobs of a plan that are to be carried out here."""
 
-from collections.abc import Iterator, Sequence
-
 from indexer.events import Warned
-from indexer.plan import Job
+from indexer.plan import Job, Work
 from indexer.run import Run
 
 
-def leased(jobs: Sequence[Job], run: Run) -> Iterator[Job]:
-    """The jobs that nobody else is at, or has done since they were planned; each is leased when it is asked for.
+def leased(work: Work, run: Run, wait: float = 0.0) -> Job | None:
+    """The next job that nobody else is at, or has done since it was planned, leased; None: none is known, not even
+    after `wait` seconds.
 
     Raises:
         DiskFull: less than the policy wants to stay free.
     """
-    for job in jobs:
+    while job := work.take(wait):
         holder = run.take(job)
-        if holder is None and run.done(job):
-            run.leave(job.id(run.recipe))
-        elif holder is None:
+        if holder is None and not run.done(job):
             run.room(job)
-            yield job
+            return job
+        run.under_way.pop(job.key, None)
+        if holder is None:
+            run.leave(job.id(run.recipe))
         else:
             run.left.append(job.path)
             run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))
+    return None

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from queue import Empty, Full, Queue
 from time import monotonic
 
@@ -24,7 +23,7 @@ from indexer.encoding import Abandoned, Encoded, encode
 from indexer.executors._leases import leased
 from indexer.jobs import RENEWAL
 from indexer.lanes import CHAPTERS, PATIENCE, ROOM, Decoded, Ended, Item, Lanes
-from indexer.plan import Job
+from indexer.plan import Job, Work
 from indexer.run import Run
 from retriever.errors import CannotEncode, MediaError
 from retriever.types import Wish
@@ -100,10 +99,12 @@ class Bench:
         """Wait for one item, but not for long; then take what else is there, up to a batch of frames."""
         began, items, frames = monotonic(), list[Item](), 0
         try:
-            items.append(self.lanes.ready.get(timeout=PATIENCE))
+            item = self.lanes.ready.get(timeout=PATIENCE)
             self.run.trace.waited(ENCODERS, CHAPTERS, began, monotonic())
-            while (frames := frames + _frames(items[-1])) < BATCH_FRAMES:
-                items.append(self.lanes.ready.get_nowait())
+            while item:
+                items.append(item)
+                frames += _frames(item)
+                item = self.lanes.ready.get_nowait() if frames < BATCH_FRAMES else None
         except Empty:
             if not items:
                 self.run.trace.waited(ENCODERS, CHAPTERS, began, monotonic())
@@ -148,7 +149,7 @@ def encoding(lanes: Lanes) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        lanes.stop.set()
+        lanes.end()
         thread.join()
         for crew in (ENCODERS, STORE):
             lanes.run.trace.on_duty(crew, monotonic() - began)
@@ -157,20 +158,22 @@ def encoding(lanes: Lanes) -> Iterator[Bench]:
 class LocalExecutor:
     """Lanes of decoder children in front of encoders in this process."""
 
-    def carry_out(self, jobs: Sequence[Job], run: Run) -> None:
-        count = min(run.children, len(jobs))
-        waiting = leased(jobs, run)
+    def carry_out(self, work: Work, run: Run) -> None:
+        count = min(run.children, work.known) if work.complete else run.children
         out: dict[str, Job] = {}
         try:
             with decoding.opened(run, count) as lanes, encoding(lanes) as bench:
                 renewed = monotonic()
-                self._hand_out(islice(waiting, AHEAD * count), out, lanes)
-                while out and not run.wish():
+                while not run.wish():
+                    self._hand_out(work, AHEAD * count, out, lanes)
+                    if not out:
+                        if work.complete and not work.known:
+                            break
+                        continue
                     batch = bench.next()
                     self._tell(lanes)
                     if batch:
-                        ended = self._keep(batch, out, lanes)
-                        self._hand_out(islice(waiting, ended), out, lanes)
+                        self._keep(batch, out, lanes)
                     if monotonic() - renewed > RENEWAL:
                         renewed = monotonic()
                         for job in out.values():
@@ -183,8 +186,9 @@ class LocalExecutor:
             for job in out.values():  # nobody is at them any more
                 run.put_down(job)
 
-    def _hand_out(self, jobs: Iterator[Job], out: dict[str, Job], lanes: Lanes) -> None:
-        for job in jobs:
+    def _hand_out(self, work: Work, most: int, out: dict[str, Job], lanes: Lanes) -> None:
+        """As many as lanes should have at hand; where they have none the next one is waited for, but not for long."""
+        while len(out) < most and (job := leased(work, lanes.run, wait=0.0 if out else PATIENCE)):
             out[job.key] = job
             lanes.hand_out(job)
 
@@ -193,9 +197,9 @@ class LocalExecutor:
         while not lanes.said.empty():
             lanes.run.watch(lanes.said.get())
 
-    def _keep(self, batch: Batch, out: dict[str, Job], lanes: Lanes) -> int:
-        """Write a batch down; returns how many jobs came to their end with it."""
-        run, encoded, before = lanes.run, iter(batch.encoded), len(out)
+    def _keep(self, batch: Batch, out: dict[str, Job], lanes: Lanes) -> None:
+        """Write a batch down; jobs that came to their end with it are out no more."""
+        run, encoded = lanes.run, iter(batch.encoded)
         for item in batch.items:
             match item:
                 case Decoded(job, chapter):
@@ -213,7 +217,6 @@ class LocalExecutor:
                 case Ended(_, Exception() as error) if not isinstance(error, MediaError):
                     raise error
             del out[item.job.key]
-        return before - len(out)
 
 
 def _frames(item: Item) -> int:

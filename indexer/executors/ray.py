@@ -9,10 +9,10 @@ nothing piles up anywhere.  Whatever a lost actor or node had at hand is begun a
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
-from time import monotonic
+from math import ceil, inf
+from time import monotonic, sleep
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -23,7 +23,7 @@ from indexer.executors._leases import leased
 from indexer.executors._pair import DECODER, Pair, Shape
 from indexer.jobs import RENEWAL
 from indexer.making import Making
-from indexer.plan import Job
+from indexer.plan import Job, Work
 from indexer.run import Run
 from retriever.errors import DecoderDied, PluginError
 
@@ -33,6 +33,10 @@ LOSSES = 3
 """Pairs that may be lost over one chapter of a file before the file counts as the cause; and pairs that may be lost one
 after the other before they were ready."""
 PATIENCE = 0.2  # seconds between two looks whether the run is to stop
+REST = 10.0
+"""Seconds until another pair is begun, times those that were lost one after the other before they were ready: Ray takes
+a quarter of a minute and more to see that a node is gone, and makes actors on it as long; the third pair comes after
+half a minute."""
 ROOM = 10.0  # seconds without a single pair until people are told
 FAREWELL = 5.0  # seconds that actors get to clear up
 
@@ -59,12 +63,12 @@ class RayExecutor:
     cpus: float
     gpus: float
 
-    def carry_out(self, jobs: Sequence[Job], run: Run) -> None:
+    def carry_out(self, work: Work, run: Run) -> None:
         shape = Shape(self.making, self.cpus, self.gpus, run.limit_s)
         with _cluster.joined(self.address, ceil(DECODER + self.cpus)):
             if not self.address and self.gpus > ray.cluster_resources().get("GPU", 0):
                 raise PluginError(f"--ray-gpus is {self.gpus:g}, and Ray sees no such GPU here: leave it out")
-            pool = Pool(run, shape, leased(jobs, run), len(jobs), self.most or len(jobs))
+            pool = Pool(run, shape, work, self.most or inf)
             try:
                 pool.work()
             finally:
@@ -77,14 +81,14 @@ class Pool:
 
     run: Run
     shape: Shape
-    queue: Iterator[Job]
-    left: int  # jobs of the queue, at most
-    most: int  # pairs
+    waiting: Work
+    most: float  # pairs
     back: deque[Job] = field(default_factory=deque)  # jobs of pairs that were lost
     pairs: list[Pair] = field(default_factory=list)
     losses: Counter[str] = field(default_factory=Counter)  # pairs that were lost over a job since its last checkpoint
     started: int = 0  # pairs so far
     stillborn: int = 0  # pairs that were lost before they were ready, since one was
+    rested: float = 0.0  # from when on another pair may be begun
 
     def work(self) -> None:
         """
@@ -94,19 +98,24 @@ class Pool:
         began = renewed = monotonic()
         told = False
         while not self.run.wish():
+            if not self._left:
+                self._look()
             self._hand_out()
             self._grow()
-            if not self.pairs:
+            if not self.pairs and self.waiting.complete and not self._left:
                 return
             owners = {reference: pair for pair in self.pairs for reference in pair.asked}
-            for reference in ray.wait(list(owners), timeout=PATIENCE)[0]:
-                self._go_on(owners[reference], reference)
+            if owners:
+                for reference in ray.wait(list(owners), timeout=PATIENCE)[0]:
+                    self._go_on(owners[reference], reference)
+            elif self._left:  # it rests
+                sleep(PATIENCE)
             now = monotonic()
             if now - renewed > RENEWAL:
                 renewed = now
                 for job in self._at_hand():
                     self.run.take(job)
-            if not told and now - began > ROOM and not any(pair.has_room for pair in self.pairs):
+            if not told and self.pairs and now - began > ROOM and not any(pair.has_room for pair in self.pairs):
                 told = True
                 self.run.watch(Warned(f"waits for a node of the Ray cluster with {self.shape} free"))
 
@@ -121,12 +130,18 @@ class Pool:
     def _at_hand(self) -> list[Job]:
         return [*self.back, *(job for pair in self.pairs for job in pair.jobs.values())]
 
+    @property
+    def _left(self) -> int:
+        """Jobs that are known and nobody has."""
+        return self.waiting.known + len(self.back)
+
     def _next(self) -> Job | None:
-        if self.back:
-            return self.back.popleft()
-        job = next(self.queue, None)
-        self.left = 0 if job is None else self.left - 1
-        return job
+        return self.back.popleft() if self.back else leased(self.waiting, self.run)
+
+    def _look(self) -> None:
+        """See whether another job is known by now, which says whether pairs are wanted; without any, wait for it."""
+        if job := leased(self.waiting, self.run, 0.0 if self.pairs else PATIENCE):
+            self.back.append(job)
 
     def _hand_out(self) -> None:
         for pair in self.pairs:
@@ -136,13 +151,17 @@ class Pool:
     def _grow(self) -> None:
         """As many pairs as there is work for; they double at most, since who waits for room may wait for long."""
         idle = [pair for pair in self.pairs if not pair.jobs]
-        if not self.left and not self.back:
+        if not self._left and not self.waiting.complete:
+            return  # more may come
+        if not self._left:
             self._end(idle)
             self.pairs = [pair for pair in self.pairs if pair.jobs]
             return
+        if monotonic() < self.rested:
+            return
         ready = sum(pair.is_ready for pair in self.pairs)
-        wanted = min(self.most, len(self.pairs) - len(idle) + self.left + len(self.back), 2 * ready or 1)
-        for _ in range(wanted - len(self.pairs)):
+        wanted = min(self.most, len(self.pairs) - len(idle) + self._left, 2 * ready or 1)
+        for _ in range(int(wanted) - len(self.pairs)):
             self.pairs.append(Pair.start(self.run, self.shape, self.losses, self.started))
             self.started += 1
 
@@ -161,7 +180,9 @@ class Pool:
         self.pairs.remove(pair)
         self._end([pair])
         why = str(error).strip().splitlines()[-1].strip()
-        self.stillborn += not pair.is_ready
+        if not pair.is_ready:
+            self.stillborn += 1
+            self.rested = monotonic() + REST * self.stillborn
         if self.stillborn >= LOSSES:
             raise PluginError(f"the actors of {self.stillborn} pairs died before they were ready ({why})")
         self.run.watch(Warned(f"an actor on {pair.node or 'a node'} is lost ({why}); others go on with what it had"))

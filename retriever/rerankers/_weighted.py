@@ -13,7 +13,7 @@ Weigh = Callable[[Floats, Ids], Floats]
 
 def rerank(view: Vector, tokens: RaggedTokens, weigh: Weigh) -> tuple[Floats, Floats]:
     """Scores `(S,)` a segment, -inf without tokens; cosines `(N,)`."""
-    relevance = kernels.cosines(tokens.rows, view)
+    relevance = kernels.relevance(tokens, view)
     counts = np.diff(tokens.offsets)
     filled = counts > 0
     scores = np.full(len(counts), -np.inf, np.float32)

@@ -22,7 +22,7 @@ class MaxSim:
 
     def rerank(self, view: Vector, tokens: RaggedTokens) -> tuple[Floats, Floats]:
         """Scores `(S,)` a segment, -inf without tokens; cosines `(N,)`."""
-        relevance = kernels.cosines(tokens.rows, view)
+        relevance = kernels.relevance(tokens, view)
         if self.top == 1:
             return kernels.segment_max(relevance, tokens.offsets), relevance
         return kernels.segment_top_mean(relevance, tokens.offsets, self.top), relevance

@@ -19,7 +19,7 @@ class KeepFirst:
     def rerank(self, view: Vector, tokens: RaggedTokens) -> tuple[Floats, Floats]:
         """NaN `(S,)` for a segment with tokens, -inf for one without; cosines `(N,)`."""
         counts = np.diff(tokens.offsets)
-        return np.where(counts > 0, np.float32(np.nan), np.float32(-np.inf)), kernels.cosines(tokens.rows, view)
+        return np.where(counts > 0, np.float32(np.nan), np.float32(-np.inf)), kernels.relevance(tokens, view)
 
 
 def build() -> KeepFirst:

@@ -97,7 +97,7 @@ class TextPool:
         Attention would be no relevance: it sums to one in each segment, so that the tokens of a poor segment get as
         much of it as those of a good one, and moments are cut across segments.
         """
-        return self.together(view, [tokens]), kernels.cosines(tokens.rows, view)
+        return self.together(view, [tokens]), kernels.relevance(tokens, view)
 
     def together(self, view: Vector, tokens: Sequence[RaggedTokens]) -> Floats:
         """Scores `(S,)` a segment, -inf without frames: the head's spaces in its order, all of the same segments."""

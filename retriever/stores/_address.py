@@ -2,6 +2,7 @@
 
 http://host:6333/NAME     the points; NAME is the library's among others of that server
 catalog folder            what exists: by default below the user's data folder, one for each address
+postgresql://user@host/db what exists, where several machines write: the same folder then has what is of one machine
 catalog/qdrant.toml       how collections are made, for whoever wants it otherwise
 """
 
@@ -24,14 +25,22 @@ API_KEY = "REELSEEK_QDRANT_API_KEY"
 PORT = 6333
 OPTIONS = "qdrant.toml"
 WANTED = "http(s)://HOST:6333/NAME"
+CATALOG_PASSWORD = "REELSEEK_CATALOG_PASSWORD"
+CATALOG_WANTED = "postgresql://USER@HOST:5432/DATABASE"
 
 _COLLAPSED = re.compile(r"(https?:)/+")
+_POSTGRES = re.compile(r"postgres(ql)?:/+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # no dot: behind one comes a space's id
 
 
 def is_address(place: str | os.PathLike[str]) -> bool:
     """Whether a library named so lies on a server; `pathlib` may have made one slash of two."""
     return _COLLAPSED.match(os.fspath(place)) is not None
+
+
+def is_catalog_address(catalog: str | os.PathLike[str]) -> bool:
+    """Whether a catalog named so is in PostgreSQL, and not in a folder."""
+    return _POSTGRES.match(os.fspath(catalog)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Address:
             StoreUnavailable: this is no address of a library.
         """
         text = _COLLAPSED.sub(r"\1//", os.fspath(place), count=1)
-        told = f"{_without_secrets(text)!r} is no address of a library in Qdrant"
+        told = f"{without_secrets(text)!r} is no address of a library in Qdrant"
         try:
             parts = urlsplit(text)
             port = parts.port
@@ -82,6 +91,11 @@ class Address:
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{self.host}-{self.port}-{self.name}")
         return Path(data) / "reelseek" / "catalogs" / f"{slug}-{sha256(str(self).encode()).hexdigest()[:8]}"
 
+    def options(self, folder: Path) -> Path:
+        """The file of its options: in its folder, else beside those of all libraries of this user."""
+        own = folder / OPTIONS
+        return own if own.is_file() else self.catalog.parent / OPTIONS
+
     def key(self, environ: Mapping[str, str]) -> str | None:
         """The API key that the environment has, if it has one.
 
@@ -89,17 +103,19 @@ class Address:
             StoreUnavailable: it would travel in the clear.
         """
         key = environ.get(API_KEY) or None
-        if key and self.scheme == "http" and not _is_here(self.host):
+        if key and self.scheme == "http" and not is_here(self.host):
             raise StoreUnavailable(f"{API_KEY} would travel to {self.server} in the clear: name it with https://")
         return key
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """An address as it may be shown."""
     shown = re.sub(r"//.*@", "//…@", text, flags=re.DOTALL)  # up to the last: passwords have slashes and @ in them
     return re.sub(r"([?#]).+", r"\1…", shown, flags=re.DOTALL)
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether what goes to this host stays on this machine."""
     if host == "localhost":
         return True
     try:

@@ -16,7 +16,7 @@ from retriever.crashpoints import reached
 from retriever.errors import StoreLocked, StoreUnavailable
 from retriever.stores import _format, _health, _ledger
 from retriever.stores._catalog import runs
-from retriever.stores._database import Database, connected, translated
+from retriever.stores._database import Connection, Database, connected, translated
 from retriever.stores._files import COLUMN_FOLDERS, INDEX_FOLDER, index_name
 from retriever.stores._lock import RESTORE
 from retriever.stores._rows import fresh
@@ -24,8 +24,9 @@ from retriever.stores._writer import Lock
 from retriever.wholes import new_folder
 
 _BLOCK = 16 * 2**20  # bytes copied at a time
-_OWN = ("lease", "api_key", "once")
-"""Tables of who works on a library or may ask it, whatever it holds: a backup brings no key back."""
+_OWN = ("lease", "api_key", "once", "hook", "happening", "delivery", "quota", "deposit")
+"""Tables of who works on a library, may ask it, is told of it or sends to it, whatever it holds: a backup has no key
+and no secret, and brings none back."""
 
 
 def write(catalog: sqlite3.Connection, folder: Path, to: Path) -> None:
@@ -43,6 +44,7 @@ def write(catalog: sqlite3.Connection, folder: Path, to: Path) -> None:
         with closing(connected(half / _format.CATALOG, "mode=rwc")) as copy:
             catalog.backup(copy)
             copy.execute("PRAGMA journal_mode = WAL")
+            copy.execute("PRAGMA secure_delete = ON")  # secrets go from the file, and not only from its tables
             copy.execute("BEGIN IMMEDIATE")
             for table in _OWN:
                 copy.execute(f"DELETE FROM {table}")
@@ -71,7 +73,7 @@ def put_back(source: Path, theirs: sqlite3.Connection, folder: Path, database: D
         raise StoreUnavailable(f"{source} is damaged, and not put back: {found[0]}")
     with translated(str(folder)), lock.held(RESTORE):
         with database.reading() as ours:
-            _nobody_indexes(ours, folder)
+            _nobody_indexes(database, ours)
             epoch = 1 + max(_ledger.state(ours).epoch, _ledger.state(theirs).epoch)
         columns = [(column, fresh(column, epoch).name) for column in _ledger.columns(theirs).values()]
         indexes = [(name, index_name(space, epoch, rows)) for space, (name, rows) in _ledger.indexes(theirs).items()]
@@ -86,7 +88,7 @@ def put_back(source: Path, theirs: sqlite3.Connection, folder: Path, database: D
                 _format.sync(place)
             reached("restore-copied")
             with database.writing() as ours:
-                _nobody_indexes(ours, folder)
+                _nobody_indexes(database, ours)
                 commits = 1 + max(_ledger.state(ours).commits, _ledger.state(theirs).commits)
                 _replace(ours, theirs)
                 ours.executemany("DELETE FROM file WHERE name = ?", [(name,) for name in lost])
@@ -96,7 +98,7 @@ def put_back(source: Path, theirs: sqlite3.Connection, folder: Path, database: D
         reached("restore-committed")
 
 
-def _replace(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> None:
+def _replace(ours: Connection, theirs: sqlite3.Connection) -> None:
     """Row by row what the other catalog holds.  Both are of one format, so their tables are alike."""
     tables = theirs.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
     for (table,) in tables.fetchall():
@@ -108,11 +110,12 @@ def _replace(ours: sqlite3.Connection, theirs: sqlite3.Connection) -> None:
     ours.execute("DELETE FROM once")  # their answers name jobs that may be gone
 
 
-def _nobody_indexes(ours: sqlite3.Connection, folder: Path) -> None:
+def _nobody_indexes(database: Database, ours: Connection) -> None:
     for job, owner, until in ours.execute("SELECT job, owner, until FROM lease ORDER BY job").fetchall():
-        if runs(owner, until, time()):
+        if runs(database, ours, owner, until, time()):
             raise StoreLocked(
-                f"{folder} is being indexed into by {owner} ({job}), nothing was changed: reelseek jobs pause stops it"
+                f"{database.place} is being indexed into by {owner} ({job}), nothing was changed: reelseek jobs pause "
+                "stops it"
             )
 
 

@@ -6,18 +6,18 @@ only one recipe has indexed counts the same in both.
 """
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from retriever.errors import WrongRecipe
+from retriever.stores._database import Connection
 from retriever.types import Reembedding, Searched, Side
 
 MODULUS = 1 << 256
 WIDTH = 32  # bytes of a sum of digests
 
 
-def read(catalog: sqlite3.Connection) -> Reembedding | None:
+def read(catalog: Connection) -> Reembedding | None:
     row = catalog.execute(
         "SELECT old_digest, old_recipe, old_spaces, new_digest, new_recipe, new_spaces, searched FROM reembedding"
     ).fetchone()
@@ -27,7 +27,7 @@ def read(catalog: sqlite3.Connection) -> Reembedding | None:
     return Reembedding(old, new, Searched(row[6]))
 
 
-def wanted(catalog: sqlite3.Connection) -> Reembedding:
+def wanted(catalog: Connection) -> Reembedding:
     """
     Raises:
         WrongRecipe: the library holds one recipe.
@@ -38,7 +38,7 @@ def wanted(catalog: sqlite3.Connection) -> Reembedding:
     return held
 
 
-def begin(catalog: sqlite3.Connection, old: Side, new: Side) -> None:
+def begin(catalog: Connection, old: Side, new: Side) -> None:
     """Two recipes from now on, or more of their spaces are known."""
     held = read(catalog)
     if held is None:
@@ -66,14 +66,14 @@ def begin(catalog: sqlite3.Connection, old: Side, new: Side) -> None:
     catalog.execute("UPDATE library SET commits = commits + 1")
 
 
-def renew(catalog: sqlite3.Connection, digest: str, text: str) -> None:
+def renew(catalog: Connection, digest: str, text: str) -> None:
     """The text of the recipe with this digest, wherever it is held: the same weights may lie elsewhere by now."""
     for table, name in (("library", "recipe"), ("reembedding", "old"), ("reembedding", "new")):
         column, key = ("recipe", "recipe_digest") if table == "library" else (f"{name}_recipe", f"{name}_digest")
         catalog.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (text, digest))
 
 
-def choose(catalog: sqlite3.Connection, searched: Searched) -> None:
+def choose(catalog: Connection, searched: Searched) -> None:
     """This is searched from now on."""
     held = wanted(catalog)
     bare = len(lacking(catalog, held))
@@ -89,7 +89,7 @@ def choose(catalog: sqlite3.Connection, searched: Searched) -> None:
     )
 
 
-def leaving(catalog: sqlite3.Connection, gone: Searched) -> Reembedding:
+def leaving(catalog: Connection, gone: Searched) -> Reembedding:
     """What the library holds, if one of its recipes may be dropped now.
 
     Raises:
@@ -113,13 +113,13 @@ def ids(held: Reembedding, gone: Searched) -> frozenset[str]:
     return held.old.spaces - held.new.spaces if gone is Searched.OLD else held.brought
 
 
-def leave(catalog: sqlite3.Connection, held: Reembedding, gone: Searched) -> None:
+def leave(catalog: Connection, held: Reembedding, gone: Searched) -> None:
     """One recipe from now on: what only the other one made does not exist any more."""
     spaces = json.dumps(sorted(ids(held, gone)))
     catalog.execute("DELETE FROM extent WHERE space IN (SELECT value FROM json_each(?))", (spaces,))
     if gone is Searched.NEW:
-        catalog.execute("DELETE FROM extent WHERE added")
-    catalog.execute("UPDATE extent SET added = 0 WHERE added")
+        catalog.execute("DELETE FROM extent WHERE added = 1")
+    catalog.execute("UPDATE extent SET added = 0 WHERE added = 1")
     if gone is Searched.OLD:
         catalog.execute(
             "UPDATE media SET (recipe, missing, content, digest) ="
@@ -140,7 +140,7 @@ def leave(catalog: sqlite3.Connection, held: Reembedding, gone: Searched) -> Non
 
 
 def put(
-    catalog: sqlite3.Connection, number: int, recipe: str, missing: Mapping[str, str], digests: tuple[bytes, bytes]
+    catalog: Connection, number: int, recipe: str, missing: Mapping[str, str], digests: tuple[bytes, bytes]
 ) -> None:
     """This is what the new recipe makes of a media from now on; `digests` of its content, then with paths and metadata
     as well."""
@@ -152,7 +152,7 @@ def put(
     add_up(catalog, int.from_bytes(digests[1], "big") - before)
 
 
-def digest_of(catalog: sqlite3.Connection, number: int) -> int:
+def digest_of(catalog: Connection, number: int) -> int:
     """The digest of a media as the new recipe has it: that of the old one, where it has nothing of its own."""
     ((own,),) = catalog.execute(
         "SELECT coalesce(beside.digest, media.digest) FROM media LEFT JOIN beside ON beside.media = media.number"
@@ -162,7 +162,7 @@ def digest_of(catalog: sqlite3.Connection, number: int) -> int:
     return int.from_bytes(own, "big")
 
 
-def add_up(catalog: sqlite3.Connection, change: int) -> None:
+def add_up(catalog: Connection, change: int) -> None:
     """Keep the sum of the digests as the new recipe has them; nothing where there is none."""
     row = catalog.execute("SELECT content FROM reembedding").fetchone()
     if row:
@@ -174,7 +174,7 @@ def added(held: bytes, change: int) -> bytes:
     return ((int.from_bytes(held, "big") + change) % MODULUS).to_bytes(WIDTH, "big")
 
 
-def generation(catalog: sqlite3.Connection) -> str:
+def generation(catalog: Connection) -> str:
     """The digest of what is searched: where that is one recipe alone, as if the library held nothing else."""
     ((content,),) = catalog.execute("SELECT content FROM library").fetchall()
     row = catalog.execute("SELECT searched, content FROM reembedding").fetchone()
@@ -191,7 +191,7 @@ _LACKING = (
 
 
 def lacking(
-    catalog: sqlite3.Connection, held: Reembedding, where: str = "1", values: Sequence[str | float] = ()
+    catalog: Connection, held: Reembedding, where: str = "TRUE", values: Sequence[str | float] = ()
 ) -> list[int]:
     """Media that the new recipe has not made its own, or lack a space that it brings; in the order of their numbers.
     `where` is a condition on `media`, with its values."""
@@ -200,7 +200,7 @@ def lacking(
     return [number for (number,) in rows.fetchall()]
 
 
-def foreign(catalog: sqlite3.Connection, held: Reembedding) -> list[int]:
+def foreign(catalog: Connection, held: Reembedding) -> list[int]:
     """Media that the old recipe has never indexed."""
     rows = catalog.execute("SELECT number FROM media WHERE recipe = ? ORDER BY number", (held.new.digest,))
     return [number for (number,) in rows.fetchall()]

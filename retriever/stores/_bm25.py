@@ -9,8 +9,8 @@ A question's rare words choose at most 5,000 documents; its common words only sc
 common words costs a few milliseconds over a million lines, and a filter takes room from nobody.
 """
 
+import json
 import math
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from retriever.stemming import stem
 from retriever.stores import _postings
+from retriever.stores._database import Connection
 from retriever.stores._postings import Entries, Postings
 from retriever.types import Floats, Ids, Modality, Ranking, WordQuery
 from retriever.words import phrase_places, term_stems
@@ -44,7 +45,7 @@ class _Word:
 class Search:
     """One question to one modality, at one state of the catalog."""
 
-    def __init__(self, connection: sqlite3.Connection, modality: Modality, allowed: NDArray[np.bool_] | None) -> None:
+    def __init__(self, connection: Connection, modality: Modality, allowed: NDArray[np.bool_] | None) -> None:
         self._connection, self._modality, self._allowed = connection, modality, allowed
         query = "SELECT documents, length FROM word_totals WHERE modality = ?"
         row = connection.execute(query, (modality.value,)).fetchone() or (0, 0)
@@ -110,6 +111,8 @@ class Search:
     def _numbers(self, stems: Iterable[str]) -> dict[str, int]:
         """The term of each stem that stands anywhere."""
         asked = list(dict.fromkeys(stems))
+        if not asked:
+            return {}
         query = f"SELECT stem, id FROM word_terms WHERE modality = ? AND stem IN ({','.join('?' * len(asked))})"
         return dict(self._connection.execute(query, (self._modality.value, *asked)).fetchall())
 
@@ -128,9 +131,12 @@ class Search:
 
     def _counted(self, phrase: tuple[str, ...], segments: Ids) -> Postings:
         kept = []
-        query = "SELECT forms FROM word_documents WHERE segment = ? AND modality = ?"
-        for segment in segments.tolist():
-            forms = self._connection.execute(query, (segment, self._modality.value)).fetchone()[0].split(" ")
+        query = (
+            "SELECT segment, forms FROM word_documents WHERE modality = ?"
+            " AND segment IN (SELECT value FROM json_each(?)) ORDER BY segment"
+        )
+        for segment, text in self._connection.execute(query, (self._modality.value, json.dumps(segments.tolist()))):
+            forms = text.split(" ")
             times = occurrences(phrase, forms)
             if times:
                 kept.append((segment, times, len(forms)))

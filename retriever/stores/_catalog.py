@@ -6,11 +6,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import time
+from typing import Any
 
-from retriever import processes
+from retriever import ports
 from retriever.errors import BadSettings, WrongRecipe
-from retriever.stores import _beside
-from retriever.stores._database import Database, translated
+from retriever.stores import _beside, _together
+from retriever.stores._database import Connection, Database, translated
+from retriever.stores._notices import Notices, forget_hooks_of, happened
+from retriever.stores._paths import packed, unpacked
+from retriever.stores._quotas import Quotas
 from retriever.types import ApiKey, FileStat, Quarantined, Reembedding, RunRecord, RunState, Wish
 
 RUNS_KEPT = 1000
@@ -19,24 +23,19 @@ ONCE_S = 86_400.0
 """Seconds for which an answer is remembered, in case its request comes again."""
 AT_IT_S = 600.0
 """And for which it is believed that somebody is at it: longer than an upload takes to be kept."""
+ENDS = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
+"""States of a run that people are told of."""
 _JOB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
-def packed(path: str) -> bytes:
-    """A path as the catalog keeps it: the bytes of the file system, whether they are text or not."""
-    return path.encode("utf-8", "surrogateescape")
-
-
-def unpacked(path: bytes) -> str:
-    return path.decode("utf-8", "surrogateescape")
-
-
 class Catalog:
-    """The `Catalog` port over SQLite; each method is one transaction."""
+    """The `Catalog` port; each method is one transaction."""
 
     def __init__(self, database: Database, staging: Path) -> None:
         self._database = database
         self._staging = staging
+        self.notices: ports.Notices = Notices(database)
+        self.quotas: ports.Quotas = Quotas(database)
 
     # ------------------------------------------------------------------------------------------------------ recipe
 
@@ -61,18 +60,45 @@ class Catalog:
     # --------------------------------------------------------------------------------------------- files seen before
 
     def stat(self, path: str) -> FileStat | None:
-        with self._database.reading() as catalog:
-            row = catalog.execute(
-                "SELECT size, mtime_ns, inode, key FROM stat WHERE path = ?", (packed(path),)
-            ).fetchone()
-        return FileStat(row[0], row[1], int(row[2]), row[3]) if row else None
+        return self.stats([path]).get(path)
 
     def remember(self, path: str, stat: FileStat) -> None:
-        row = (packed(path), stat.size, stat.mtime_ns, str(stat.inode), stat.key)
+        self.remember_all({path: stat})
+
+    def stats(self, paths: Sequence[str]) -> Mapping[str, FileStat]:
+        asked = "SELECT asked.at, size, mtime_ns, inode, key FROM asked CROSS JOIN stat WHERE stat.path = asked.path"
+        rows = self._of_paths(paths, asked)
+        return {paths[at]: FileStat(size, mtime_ns, int(inode), key) for at, size, mtime_ns, inode, key in rows}
+
+    def remember_all(self, stats: Mapping[str, FileStat]) -> None:
+        rows = [(packed(path), stat.size, stat.mtime_ns, str(stat.inode), stat.key) for path, stat in stats.items()]
         with self._database.writing() as catalog:
-            catalog.execute(
-                "INSERT OR REPLACE INTO stat (path, size, mtime_ns, inode, key) VALUES (?, ?, ?, ?, ?)", row
+            catalog.executemany(
+                "INSERT OR REPLACE INTO stat (path, size, mtime_ns, inode, key) VALUES (?, ?, ?, ?, ?)", rows
             )
+
+    def owners(self, paths: Sequence[str]) -> Mapping[str, str]:
+        asked = (
+            "SELECT asked.at, media.key FROM asked CROSS JOIN path CROSS JOIN media"
+            " WHERE path.path = asked.path AND media.number = path.media"
+        )
+        return {paths[at]: key for at, key in self._of_paths(paths, asked)}
+
+    def _of_paths(self, paths: Sequence[str], asked: str) -> list[Any]:
+        with self._database.reading() as catalog:
+            return _together.asked(catalog, "path", [(packed(path),) for path in paths], asked)
+
+    def paths(self, after: str, most: int) -> Mapping[str, tuple[str, ...]]:
+        with self._database.reading() as catalog:
+            rows = catalog.execute(
+                "SELECT media.key, path.path FROM media JOIN path ON path.media = media.number WHERE media.number IN"
+                " (SELECT number FROM media WHERE key > ? ORDER BY key LIMIT ?) ORDER BY media.key, path.position",
+                (after, most),
+            ).fetchall()
+        found: dict[str, list[str]] = {}
+        for key, path in rows:
+            found.setdefault(key, []).append(unpacked(path))
+        return {key: tuple(own) for key, own in found.items()}
 
     def forget(self, paths: Sequence[str]) -> None:
         rows = [(packed(path),) for path in paths]
@@ -110,6 +136,9 @@ class Catalog:
         asked, error = _text(run.asked), _text(run.error)
         row = (asked, run.state, run.created, run.began, run.ended, json.dumps(dict(run.counts)), error, run.id)
         with self._database.writing() as catalog:
+            before = catalog.execute("SELECT state FROM run WHERE id = ?", (run.id,)).fetchone()
+            if run.state in ENDS and before != (run.state,):
+                happened(catalog, f"job.{run.state}", {"id": run.id})
             written = catalog.execute(
                 "UPDATE run SET asked = ?, state = ?, created = ?, began = ?, ended = ?, counts = ?, error = ?"
                 " WHERE id = ?",
@@ -161,6 +190,7 @@ class Catalog:
 
     def forget_key(self, id: str) -> bool:
         with self._database.writing() as catalog:
+            forget_hooks_of(catalog, id)
             return bool(catalog.execute("DELETE FROM api_key WHERE id = ?", (id,)).rowcount)
 
     def api_keys(self) -> list[ApiKey]:
@@ -195,16 +225,17 @@ class Catalog:
     # ------------------------------------------------------------------------------------------------------- leases
 
     def lease(self, job: str, owner: str, seconds: float) -> bool:
-        now = time()
         with self._database.writing() as catalog:
+            now = self._database.clock(catalog, time)
             row = catalog.execute("SELECT owner, until FROM lease WHERE job = ?", (job,)).fetchone()
-            if row and row[0] != owner and runs(row[0], row[1], now):
+            if row and row[0] != owner and runs(self._database, catalog, row[0], row[1], now):
                 if row[1] > now + seconds:  # the clock was set back since; nobody is to wait until it comes there
                     catalog.execute("UPDATE lease SET until = ? WHERE job = ?", (now + seconds, job))
                 return False
             catalog.execute(
                 "INSERT OR REPLACE INTO lease (job, owner, until) VALUES (?, ?, ?)", (job, owner, now + seconds)
             )
+            self._database.vouch(catalog, owner)
         return True
 
     def release(self, job: str, owner: str) -> None:
@@ -212,10 +243,13 @@ class Catalog:
             catalog.execute("DELETE FROM lease WHERE job = ? AND owner = ?", (job, owner))
 
     def leased(self) -> Mapping[str, str]:
-        now = time()
         with self._database.reading() as catalog:
-            rows = catalog.execute("SELECT job, owner, until FROM lease ORDER BY job").fetchall()
-        return {job: owner for job, owner, until in rows if runs(owner, until, now)}
+            now = self._database.clock(catalog, time)
+            rows = catalog.execute(
+                "SELECT job, owner, until FROM lease WHERE until > ? ORDER BY job", (now,)
+            ).fetchall()
+            ended = {owner: self._database.ended(catalog, owner) for owner in {owner for _, owner, _ in rows}}
+            return {job: owner for job, owner, _ in rows if not ended[owner]}
 
     # ------------------------------------------------------------------------------------------------------ staging
 
@@ -243,9 +277,9 @@ class Catalog:
         return self._staging / job
 
 
-def runs(owner: str, until: float, now: float) -> bool:
+def runs(database: Database, catalog: Connection, owner: str, until: float, now: float) -> bool:
     """Whether a lease of this owner until then holds now."""
-    return until > now and not processes.ended(owner)
+    return until > now and not database.ended(catalog, owner)
 
 
 def _text(text: str) -> str:

@@ -4,7 +4,6 @@ Segment and media numbers stay, and so does everything that names them (words, l
 32 bytes for a segment that is gone.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from retriever.crashpoints import reached
 from retriever.stores import _beside, _ledger
-from retriever.stores._database import Database, translated
+from retriever.stores._database import Connection, Database, translated
 from retriever.stores._lock import COMPACTION
 from retriever.stores._rows import Column, Columns, Rows, Tail, fresh
 from retriever.stores._writer import Lock
@@ -36,10 +35,10 @@ class _Extents:
     range_lo: Ids  # the row of its ranges
 
     @classmethod
-    def read(cls, catalog: sqlite3.Connection, space: str, added: bool) -> "_Extents":
+    def read(cls, catalog: Connection, space: str, added: bool) -> "_Extents":
         rows = catalog.execute(
             "SELECT extent.media, token_lo, token_hi, row_lo, row_hi, first, segments, coalesce(range_lo, first)"
-            " FROM extent JOIN media ON media.number = extent.media WHERE space = ? AND (? OR NOT added)"
+            " FROM extent JOIN media ON media.number = extent.media WHERE space = ? AND (? = 1 OR added = 0)"
             " ORDER BY extent.media",
             (space, int(added)),
         ).fetchall()
@@ -137,7 +136,7 @@ class _Move:
         return new, self.tail.append(new, moved)
 
 
-def _settle(catalog: sqlite3.Connection, space: str, held: _Extents) -> None:
+def _settle(catalog: Connection, space: str, held: _Extents) -> None:
     """The catalog learns where the rows of a space lie now."""
     token_lo, row_lo = _packed(held.token_lo, held.token_hi), _packed(held.row_lo, held.row_hi)
     token_hi, row_hi = token_lo + held.token_hi - held.token_lo, row_lo + held.row_hi - held.row_lo

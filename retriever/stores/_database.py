@@ -1,13 +1,16 @@
-"""One SQLite connection that threads may share, and SQLite's complaints in our words."""
+"""One connection to a catalog that threads may share; here SQLite's, and its complaints in our words."""
 
 import errno
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import RLock
+from typing import Any, Protocol
 from urllib.parse import quote
 
+from retriever import processes
 from retriever.errors import DiskFull, StoreLocked, StoreUnavailable
 
 BUSY_SECONDS = 30.0
@@ -86,8 +89,65 @@ def opened(catalog: Path) -> sqlite3.Connection:
     raise AssertionError("the last mode either opens or raises")
 
 
-class Database:
+class Found(Protocol):
+    """What a statement found or did."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """What carries statements out, which are spelled as SQLite reads them."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Found: ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Found: ...
+
+
+class Database(ABC):
     """One connection, one thread at a time."""
+
+    place: str
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """One transaction, and no other one meanwhile: done as a whole when the block ends, not begun if it raises."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]: ...
+
+    @abstractmethod
+    def bytes(self, catalog: Connection) -> int:
+        """What the catalog takes."""
+
+    @abstractmethod
+    def vouch(self, catalog: Connection, owner: str) -> None:
+        """As long as this connection lasts, others know that the process `owner` lives."""
+
+    @abstractmethod
+    def ended(self, catalog: Connection, owner: str) -> bool:
+        """Whether the process that `owner` names is known to be no more."""
+
+    @abstractmethod
+    def clock(self, catalog: Connection, here: Callable[[], float]) -> float:
+        """Seconds of the epoch that all go by who share this catalog; `here` is the clock of this machine."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """End a transaction that only looked; a connection that was lost has none."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class SqliteDatabase(Database):
+    """A connection to SQLite."""
 
     def __init__(self, connection: sqlite3.Connection, place: str) -> None:
         self.place = place
@@ -96,7 +156,6 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: done as a whole when the block ends, and not begun if it raises."""
         with self._guard, translated(self.place):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -111,6 +170,23 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         with self._guard, translated(self.place):
             yield self._connection
+
+    def bytes(self, catalog: Connection) -> int:
+        pages, page = (catalog.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(pages) * int(page)
+
+    def vouch(self, catalog: Connection, owner: str) -> None:
+        """Nothing: whoever shares a folder sees the processes of its machine."""
+
+    def ended(self, catalog: Connection, owner: str) -> bool:
+        return processes.ended(owner)
+
+    def clock(self, catalog: Connection, here: Callable[[], float]) -> float:
+        return here()
+
+    def rollback(self) -> None:
+        with self.reading() as catalog:
+            catalog.execute("ROLLBACK")
 
     def close(self) -> None:
         with self._guard:

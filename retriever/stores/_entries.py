@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.errors import SpaceMismatch
-from retriever.stores._catalog import packed
 from retriever.stores._filters import instant
+from retriever.stores._paths import packed
 from retriever.stores._rows import FACTS, SEGMENT
 from retriever.types import (
     LABELS_KEPT,

@@ -44,7 +44,7 @@ class _FileTail:
         if column.name not in self.files:
             self._open(column)
         at = max(self.ends[column.name], at or 0)
-        _write(self.files[column.name], column.shaped(rows), at * column.row_bytes)
+        write(self.files[column.name], column.shaped(rows), at * column.row_bytes)
         self.ends[column.name] = at + len(rows)
         return self.ends[column.name]
 
@@ -76,7 +76,8 @@ class _FileTail:
             os.close(file)
 
 
-def _write(file: int, rows: Rows, offset: int) -> None:
+def write(file: int, rows: Rows, offset: int) -> None:
+    """All of these rows, at that byte of an open file."""
     rest = memoryview(rows.reshape(-1).view(np.uint8).data)
     while rest:
         written = os.pwrite(file, rest, offset)

@@ -7,10 +7,10 @@ import sqlite3
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from retriever.stores._catalog import unpacked
+from retriever.stores._paths import unpacked
 from retriever.types import Filter
 
-_ANY_PATH = "EXISTS (SELECT 1 FROM path WHERE path.media = media.number AND path_matches(path.path, ?))"
+ANY_PATH = "EXISTS (SELECT 1 FROM path WHERE path.media = media.number AND path_matches(path.path, ?))"
 _ALL_TAGS = (
     "(SELECT count(DISTINCT tag.value) FROM json_each(media.tags) AS tag"
     " JOIN json_each(?) AS wanted ON wanted.value = tag.value) = ?"
@@ -44,7 +44,7 @@ def clause(where: Filter) -> tuple[str, list[str | float]]:
     if where.tags:
         asked.append((_ALL_TAGS, [json.dumps(sorted(where.tags)), len(where.tags)]))
     if where.path:
-        asked.append((_ANY_PATH, [where.path]))
+        asked.append((ANY_PATH, [where.path]))
     if where.collection:
         asked.append(("media.collection = ?", [where.collection]))
     if where.after:
@@ -57,7 +57,7 @@ def clause(where: Filter) -> tuple[str, list[str | float]]:
         asked.append(("media.key IN (SELECT value FROM json_each(?))", [json.dumps(sorted(where.media))]))
     if where.without:
         asked.append(("media.key NOT IN (SELECT value FROM json_each(?))", [json.dumps(sorted(where.without))]))
-    return " AND ".join(sql for sql, _ in asked) or "1", [value for _, values in asked for value in values]
+    return " AND ".join(sql for sql, _ in asked) or "TRUE", [value for _, values in asked for value in values]
 
 
 @lru_cache(maxsize=64)
@@ -65,10 +65,11 @@ def _pattern(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
 
 
-def _path_matches(path: bytes, glob: str) -> bool:
+def path_matches(path: bytes, glob: str) -> bool:
+    """What `path_matches` in a clause asks."""
     return _pattern(glob).match(unpacked(path)) is not None
 
 
 def teach(connection: sqlite3.Connection) -> None:
     """Give a connection the function that path filters call: SQLite's own GLOB reads `[!a]` otherwise."""
-    connection.create_function("path_matches", 2, _path_matches, deterministic=True)
+    connection.create_function("path_matches", 2, path_matches, deterministic=True)

@@ -12,7 +12,7 @@ from retriever.crashpoints import reached
 from retriever.errors import StoreUnavailable, WrongFormat
 from retriever.stores import _words
 from retriever.stores._address import OPTIONS
-from retriever.stores._database import APPLICATION_ID, connected, opened, translated
+from retriever.stores._database import APPLICATION_ID, Connection, connected, opened, translated
 from retriever.stores._lock import COMMIT, UPGRADE, CommitLock
 
 CATALOG = "catalog.sqlite"
@@ -58,7 +58,7 @@ def create(folder: Path) -> None:
     with translated(str(folder)):
         grown = {folder.parent, *(place.parent for place in folder.parents if not place.exists())}
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         with CommitLock(folder / LOCK).held(COMMIT):
             reached("store-create-locked")
             (folder / READERS).mkdir(exist_ok=True)
@@ -72,9 +72,18 @@ def create(folder: Path) -> None:
             reached("store-create-committed")
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """A folder may be empty, or a library, or what a crash left of making one."""
-    names = {file.name for file in folder.iterdir()}
+def refuse_foreign(folder: Path) -> None:
+    """A folder may be empty, or a library, or what a crash left of making one; and nothing may be there.
+
+    Raises:
+        StoreUnavailable: something else is.
+    """
+    if not folder.is_dir():
+        if (there := next(place for place in (folder, *folder.parents) if place.exists())).is_dir():
+            return
+        raise StoreUnavailable(f"{there} is a file: a library is a folder, name one that is new, empty or a library")
+    with translated(str(folder)):
+        names = {file.name for file in folder.iterdir()}
     if CATALOG not in names and names - {LOCK, READERS, OPTIONS}:
         raise StoreUnavailable(
             f"{folder} is not empty and not a library: name a folder that is new, empty or a library"
@@ -87,21 +96,31 @@ def lay_out(catalog: sqlite3.Connection) -> None:
     for number, script in migrations():
         _carry_out(catalog, number, script)
     catalog.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    begin(catalog)
+    reached("store-create-written")
+    catalog.execute("COMMIT")
+
+
+def begin(catalog: Connection) -> None:
+    """The row of an empty library."""
     catalog.execute(
         "INSERT INTO library (one, made_by, epoch, commits, media_given, segments_given, content)"
         " VALUES (1, ?, ?, 0, 0, 0, ?)",
         (made_by(), _FIRST_EPOCH, bytes(32)),
     )
-    reached("store-create-written")
-    catalog.execute("COMMIT")
 
 
 def _carry_out(catalog: sqlite3.Connection, number: int, script: str) -> None:
+    bring(catalog, number, script)
+    catalog.execute(f"PRAGMA user_version = {number}")
+
+
+def bring(catalog: Connection, number: int, script: str) -> None:
+    """What a migration makes, in a transaction that somebody else holds."""
     for statement in _statements(script):
         catalog.execute(statement)
     if number == 1:
         _words.create(catalog)
-    catalog.execute(f"PRAGMA user_version = {number}")
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -129,12 +148,20 @@ def check(catalog: sqlite3.Connection, folder: Path) -> None:
     (ours,) = catalog.execute("PRAGMA application_id").fetchone()
     if found == 0 or ours != APPLICATION_ID:
         raise StoreUnavailable(f"{folder / CATALOG} is no catalog of reelseek: name another folder")
+    compare(found, catalog, str(folder))
+
+
+def compare(found: int, catalog: Connection, place: str) -> None:
+    """
+    Raises:
+        WrongFormat: the format that was found is not the one of this version.
+    """
     if found == current():
         return
     (maker,) = catalog.execute("SELECT made_by FROM library").fetchone()
-    told = f"{folder} is a library of format {found}, written by reelseek {maker}; this one reads format {current()}"
+    told = f"{place} is a library of format {found}, written by reelseek {maker}; this one reads format {current()}"
     if found < current():
-        raise WrongFormat(f"{told}: run reelseek upgrade --library {folder}")
+        raise WrongFormat(f"{told}: run reelseek upgrade --library {place}")
     raise WrongFormat(f"{told}: install reelseek {maker} or newer")
 
 

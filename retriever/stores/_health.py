@@ -13,7 +13,7 @@ import numpy as np
 
 from retriever.errors import StoreError, StoreUnavailable
 from retriever.stores import _ann, _beside, _format, _ledger, _reading
-from retriever.stores._database import Database, opened, translated
+from retriever.stores._database import Connection, Database, SqliteDatabase, opened, translated
 from retriever.stores._entries import Packed, content_digest
 from retriever.stores._files import COLUMN_FOLDERS, INDEX_FOLDER, Files
 from retriever.stores._lock import Leases
@@ -91,6 +91,7 @@ class Indexed:
     space: str
     rows: int  # that it covers
     of: int  # rows that there are
+    bytes: int  # of its file
     measured: _ann.Measured | None
 
 
@@ -99,7 +100,7 @@ def indexes(path: Path) -> list[Indexed]:
     with translated(str(path)), closing(opened(path / _format.CATALOG)) as catalog:
         live = _ledger.columns(catalog)
         return [
-            Indexed(space, rows, live[space, "vectors"].rows, _ann.note(path / name))
+            Indexed(space, rows, live[space, "vectors"].rows, (path / name).stat().st_size, _ann.note(path / name))
             for space, (name, rows) in sorted(_ledger.indexes(catalog).items())
             if (path / name).is_file()
         ]
@@ -120,10 +121,10 @@ def _damaged(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     if not short:
         with closing(Files(path, Leases(path / _format.READERS))) as files:
             view = View(catalog, files, lambda name: None)
-            yield from altered(view, Database(catalog, str(path)), partial(_reading.parts, look=view.rows))
+            yield from altered(view, SqliteDatabase(catalog, str(path)), partial(_reading.parts, look=view.rows))
 
 
-def of_catalog(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
+def of_catalog(path: Path, catalog: Connection) -> Iterator[str]:
     """What is wrong with the file of a catalog."""
     for (line,) in catalog.execute("PRAGMA quick_check(10)").fetchall():
         if line != "ok":
@@ -162,7 +163,7 @@ def _orphans(path: Path, catalog: sqlite3.Connection) -> Iterator[str]:
     files.close()
 
 
-def sums(catalog: sqlite3.Connection) -> Iterator[str]:
+def sums(catalog: Connection) -> Iterator[str]:
     """Whether the digests of a library are those of its media, added up."""
     total = sum(int.from_bytes(digest, "big") for (digest,) in catalog.execute("SELECT digest FROM media"))
     (content,) = catalog.execute("SELECT content FROM library").fetchone()
@@ -190,7 +191,7 @@ def altered(view: View, database: Database, read: Read) -> Iterator[str]:
                 yield f"{media.path or media.key}: its rows are not what was committed: delete it and index it again"
 
 
-def _as_committed(view: View, catalog: sqlite3.Connection, number: int, media: Media, read: Read) -> Iterator[bool]:
+def _as_committed(view: View, catalog: Connection, number: int, media: Media, read: Read) -> Iterator[bool]:
     """Whether the digest of a media from what is held of it is the one that is kept, for each recipe that made
     something of it."""
     two, lines = view.reembedding, _reading.lines(catalog, number)

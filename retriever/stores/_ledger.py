@@ -1,15 +1,17 @@
 """The bookkeeping of one commit: statements that run inside a transaction which somebody else holds."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from retriever.errors import NoSuchMedia, SpaceMismatch
-from retriever.stores import _beside, _words
-from retriever.stores._catalog import packed, unpacked
+from retriever.notices import Kind
+from retriever.stores import _beside, _together, _words
+from retriever.stores._database import Connection
 from retriever.stores._entries import Packed, Parcel, media_digest, recorded_at, words
+from retriever.stores._notices import happened
+from retriever.stores._paths import packed, unpacked
 from retriever.stores._rows import Column
 from retriever.types import Metadata, Space
 
@@ -35,11 +37,11 @@ class State:
     segments_given: int
 
 
-def state(catalog: sqlite3.Connection) -> State:
+def state(catalog: Connection) -> State:
     return State(*catalog.execute("SELECT epoch, commits, media_given, segments_given FROM library").fetchone())
 
 
-def columns(catalog: sqlite3.Connection) -> dict[tuple[str, str], Column]:
+def columns(catalog: Connection) -> dict[tuple[str, str], Column]:
     """The live set by space and role; the segment table has no space."""
     rows = catalog.execute(
         "SELECT file.name, coalesce(file.space, ''), file.role, file.rows, coalesce(space.dimension, 0)"
@@ -48,13 +50,13 @@ def columns(catalog: sqlite3.Connection) -> dict[tuple[str, str], Column]:
     return {(row[1], row[2]): Column(*row) for row in rows}
 
 
-def indexes(catalog: sqlite3.Connection) -> dict[str, tuple[str, int]]:
+def indexes(catalog: Connection) -> dict[str, tuple[str, int]]:
     """Space → file and row count of its index."""
     rows = catalog.execute("SELECT space, name, rows FROM file WHERE role = 'index'")
     return {space: (name, count) for space, name, count in rows}
 
 
-def grow(catalog: sqlite3.Connection, ends: Iterable[tuple[Column, int]]) -> None:
+def grow(catalog: Connection, ends: Iterable[tuple[Column, int]]) -> None:
     """Columns have so many committed rows from now on."""
     catalog.executemany(
         "INSERT OR REPLACE INTO file (name, space, role, rows) VALUES (?, ?, ?, ?)",
@@ -62,14 +64,14 @@ def grow(catalog: sqlite3.Connection, ends: Iterable[tuple[Column, int]]) -> Non
     )
 
 
-def name_index(catalog: sqlite3.Connection, index: Column) -> None:
+def name_index(catalog: Connection, index: Column) -> None:
     """This is the index of its space from now on."""
     catalog.execute("DELETE FROM file WHERE space = ? AND role = 'index'", (index.space,))
     grow(catalog, [(index, index.rows)])
     catalog.execute("UPDATE library SET commits = commits + 1")
 
 
-def labels(catalog: sqlite3.Connection, names: Iterable[str]) -> tuple[dict[str, int], int]:
+def labels(catalog: Connection, names: Iterable[str]) -> tuple[dict[str, int], int]:
     """The numbers of those labels that have one, and how many have one in all: they count from 0 without a gap."""
     wanted = json.dumps(sorted(names))
     known = dict(
@@ -82,7 +84,7 @@ def labels(catalog: sqlite3.Connection, names: Iterable[str]) -> tuple[dict[str,
 # ---------------------------------------------------------------------------------------------------------- in and out
 
 
-def enrol(catalog: sqlite3.Connection, parcel: Parcel, number: int, first: int, extents: Mapping[str, Extent]) -> None:
+def enrol(catalog: Connection, parcel: Parcel, number: int, first: int, extents: Mapping[str, Extent]) -> None:
     """A media whose rows are on the disk begins to exist."""
     media, metadata = parcel.media, parcel.media.metadata
     digest = media_digest(parcel.content, media.paths, metadata)
@@ -126,6 +128,7 @@ def enrol(catalog: sqlite3.Connection, parcel: Parcel, number: int, first: int, 
         ],
     )
     _words.add(catalog, words(parcel, first))
+    happened(catalog, Kind.MEDIA_INDEXED, {"id": media.key})
     catalog.execute(
         "UPDATE library SET commits = commits + 1, media_given = ?, segments_given = ?",
         (number, first + len(parcel.segments)),
@@ -133,7 +136,7 @@ def enrol(catalog: sqlite3.Connection, parcel: Parcel, number: int, first: int, 
 
 
 def place(
-    catalog: sqlite3.Connection,
+    catalog: Connection,
     number: int,
     parts: Iterable[Packed],
     extents: Mapping[str, Extent],
@@ -159,7 +162,15 @@ def place(
         )
 
 
-def bury(catalog: sqlite3.Connection, number: int) -> None:
+def take_out(catalog: Connection, number: int) -> None:
+    """A media goes, and nothing comes in its place."""
+    key, collection = catalog.execute("SELECT key, collection FROM media WHERE number = ?", (number,)).fetchone()
+    path = next(iter(paths_of(catalog, number)), "")
+    happened(catalog, Kind.MEDIA_DELETED, {"id": key, "path": path, "collection": collection})
+    bury(catalog, number)
+
+
+def bury(catalog: Connection, number: int) -> None:
     """A media ceases to exist; its rows are dead until compaction."""
     first, count, digest = catalog.execute(
         "SELECT first, segments, digest FROM media WHERE number = ?", (number,)
@@ -184,7 +195,7 @@ def bury(catalog: sqlite3.Connection, number: int) -> None:
     catalog.execute("UPDATE library SET commits = commits + 1")
 
 
-def _count_space(catalog: sqlite3.Connection, space: Space, tokens: int) -> None:
+def _count_space(catalog: Connection, space: Space, tokens: int) -> None:
     """One more media has this space.
 
     Raises:
@@ -216,7 +227,7 @@ def _count_space(catalog: sqlite3.Connection, space: Space, tokens: int) -> None
     catalog.execute("UPDATE space SET media = media + 1, tokens = tokens + ? WHERE id = ?", (tokens, space.id))
 
 
-def _add_up(catalog: sqlite3.Connection, change: int) -> None:
+def _add_up(catalog: Connection, change: int) -> None:
     """Keep the library's digest the sum of its media's: the same whatever the order they came and went in."""
     (held,) = catalog.execute("SELECT content FROM library").fetchone()
     catalog.execute("UPDATE library SET content = ?", (_beside.added(held, change),))
@@ -225,16 +236,13 @@ def _add_up(catalog: sqlite3.Connection, change: int) -> None:
 # -------------------------------------------------------------------------------------------------- paths and metadata
 
 
-def take_paths(catalog: sqlite3.Connection, number: int, paths: Sequence[str]) -> None:
+def take_paths(catalog: Connection, number: int, paths: Sequence[str]) -> None:
     """These are the paths of a media from now on.  A path names one media: another that had one of them loses it,
     and goes with its last."""
     wanted = [packed(path) for path in dict.fromkeys(paths)]
     drop_paths(catalog, number)
-    robbed = {
-        row[0]
-        for path in wanted
-        for row in catalog.execute("SELECT media FROM path WHERE path = ?", (path,)).fetchall()
-    }
+    taken = "SELECT asked.at, path.media FROM asked CROSS JOIN path WHERE path.path = asked.path"
+    robbed = {other for _, other in _together.asked(catalog, "path", [(path,) for path in wanted], taken)}
     catalog.executemany("DELETE FROM path WHERE path = ?", [(path,) for path in wanted])
     catalog.executemany(
         "INSERT INTO path (media, position, path) VALUES (?, ?, ?)",
@@ -245,20 +253,20 @@ def take_paths(catalog: sqlite3.Connection, number: int, paths: Sequence[str]) -
             take_paths(catalog, other, left)
             redigest(catalog, other)
         else:
-            bury(catalog, other)
+            take_out(catalog, other)
 
 
-def drop_paths(catalog: sqlite3.Connection, number: int) -> None:
+def drop_paths(catalog: Connection, number: int) -> None:
     """Take all paths from a media, which gets others in the same transaction."""
     catalog.execute("DELETE FROM path WHERE media = ?", (number,))
 
 
-def paths_of(catalog: sqlite3.Connection, number: int) -> tuple[str, ...]:
+def paths_of(catalog: Connection, number: int) -> tuple[str, ...]:
     rows = catalog.execute("SELECT path FROM path WHERE media = ? ORDER BY position", (number,))
     return tuple(unpacked(path) for (path,) in rows)
 
 
-def describe(catalog: sqlite3.Connection, number: int, metadata: Metadata) -> None:
+def describe(catalog: Connection, number: int, metadata: Metadata) -> None:
     """This is the metadata of a media from now on."""
     catalog.execute(
         "UPDATE media SET title = ?, tags = ?, recorded = ?, recorded_source = ?, collection = ?, recorded_at = ?"
@@ -275,7 +283,7 @@ def describe(catalog: sqlite3.Connection, number: int, metadata: Metadata) -> No
     )
 
 
-def redigest(catalog: sqlite3.Connection, number: int) -> None:
+def redigest(catalog: Connection, number: int) -> None:
     """Paths or metadata of a media changed: so did its digest, and the library's."""
     content, old, *said = catalog.execute(
         "SELECT content, digest, title, tags, recorded, recorded_source, collection FROM media WHERE number = ?",
@@ -301,7 +309,7 @@ def metadata_of(row: Sequence[Any]) -> Metadata:
     return Metadata(title, tuple(json.loads(tags)), recorded, source, collection)
 
 
-def number_of(catalog: sqlite3.Connection, key: str) -> int:
+def number_of(catalog: Connection, key: str) -> int:
     """
     Raises:
         NoSuchMedia: no media has this key.

@@ -55,6 +55,14 @@ class _Holder:
         return f"{self.work} of process {self.pid} on {self.host} ({self.command}) since {since}"
 
 
+def waits() -> Iterator[float]:
+    """Seconds between one look at a lock and the next."""
+    pause = _SHORTEST_WAIT
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_WAIT)
+
+
 class CommitLock:
     """One writer at a time, threads of one process included: each taking opens the lock file anew."""
 
@@ -82,15 +90,14 @@ class CommitLock:
             os.pwrite(file, json.dumps(asdict(_Holder.me(work))).encode().ljust(_TOLD), 0)
 
     def _wait(self, file: int, work: Work) -> None:
-        until, pause = time.monotonic() + work.patience, _SHORTEST_WAIT
+        until, pauses = time.monotonic() + work.patience, waits()
         while not _flocked(file, fcntl.LOCK_EX):
             if time.monotonic() >= until:
                 raise StoreLocked(
                     f"{self._path.parent} is held by {_holder(file)}: {work.name} waited {work.patience:g} s; "
                     "run it again when that is done"
                 )
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_WAIT)
+            time.sleep(next(pauses))
 
 
 def _holder(file: int) -> str:

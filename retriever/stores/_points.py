@@ -87,6 +87,7 @@ class Points:
         self._options = options
         self._memory = memory  # the client's own engine, for tests and trial
         self._there: set[str] = set()  # spaces whose collection was seen
+        self.sure: Callable[[], None] = _nothing  # asked before each change: whoever may not raises
         self._one = RLock()
 
     @classmethod
@@ -128,6 +129,8 @@ class Points:
         """
         if not self._ask(lambda: self._client.collection_exists(self._name)):
             self._made(lambda: self._client.create_collection(self._name, vectors_config={}, **self._spread()))
+        elif self.owner() == mark:  # who shares the catalog was quicker
+            return
         elif self._is_foreign():
             raise StoreUnavailable(f"{self.place} is a collection that something else made: name another library")
         deed = models.PointStruct(id=0, vector={}, payload={"catalog": mark, "made by": "reelseek"})
@@ -175,7 +178,7 @@ class Points:
 
     def drop(self, space: str) -> None:
         self._there.discard(space)
-        self._ask(lambda: self._client.delete_collection(self._of(space)))
+        self._write(lambda: self._client.delete_collection(self._of(space)))
 
     def clear(self) -> None:
         """Remove all points, and whose they were."""
@@ -228,7 +231,7 @@ class Points:
         """
         for batch in batches(points):
             made = [_struct(point, born) for point in batch]
-            self._ask(lambda made=made: self._client.upsert(self._of(space), made, wait=True, ordering=_STRONG))  # type: ignore[misc]
+            self._write(lambda made=made: self._client.upsert(self._of(space), made, wait=True, ordering=_STRONG))  # type: ignore[misc]
 
     def kill(self, dead: Mapping[str, Sequence[int]], died: int) -> None:
         """What these media have in each space lives no more at version `died`, and until then."""
@@ -253,7 +256,16 @@ class Points:
     def _change(self, space: str, steps: list[Any], most: float = math.inf) -> None:
         """Steps in one request, which a server takes in their order."""
         name = self._of(space)
-        self._ask(lambda: self._client.batch_update_points(name, steps, wait=True, ordering=_STRONG), most=most)
+        self._write(lambda: self._client.batch_update_points(name, steps, wait=True, ordering=_STRONG), most)
+
+    def _write(self, change: Callable[[], Any], most: float = math.inf) -> None:
+        """As `_ask`; each try begins with the question whether this writer still may."""
+
+        def one() -> None:
+            self.sure()
+            change()
+
+        self._ask(one, most=most)
 
     # --------------------------------------------------------------------------------------------------------- reading
 
@@ -506,6 +518,10 @@ def _told(error: UnexpectedResponse) -> str:
     except (ValueError, KeyError, TypeError):
         said = error.reason_phrase or "without a word"
     return " ".join(said.split())[:300]
+
+
+def _nothing() -> None:
+    """Who has nothing to ask may always."""
 
 
 @contextmanager

@@ -5,7 +5,7 @@ document is.  A commit touches the last block of each of its words and no other;
 one range of keys.
 """
 
-import sqlite3
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from retriever.stores._database import Connection
 from retriever.types import Ids
 
 MOST = 2**16 - 1
@@ -40,7 +41,7 @@ class Postings:
         return Postings(self.segments[chosen], self.entries[chosen])
 
 
-def read(connection: sqlite3.Connection, terms: Iterable[int]) -> Postings:
+def read(connection: Connection, terms: Iterable[int]) -> Postings:
     """The postings of one term, or of several as if they were one: a document's times are added up."""
     rows: list[tuple[int, bytes]] = []
     numbers = list(terms)
@@ -55,7 +56,7 @@ def read(connection: sqlite3.Connection, terms: Iterable[int]) -> Postings:
     return Postings(segments, entries) if len(numbers) < 2 else _added_up(segments, entries)
 
 
-def file(connection: sqlite3.Connection, terms: Ids, segments: Ids, counts: Ids) -> None:
+def file(connection: Connection, terms: Ids, segments: Ids, counts: Ids) -> None:
     """Add postings `(n,)`, sorted by term and segment, with times and length `(n, 2)`; none is there yet."""
 
     def with_new(old: bytes, new: Entries) -> bytes:
@@ -67,7 +68,7 @@ def file(connection: sqlite3.Connection, terms: Ids, segments: Ids, counts: Ids)
     _change(connection, terms, segments, np.minimum(counts, MOST), with_new)
 
 
-def unfile(connection: sqlite3.Connection, terms: Ids, segments: Ids) -> None:
+def unfile(connection: Connection, terms: Ids, segments: Ids) -> None:
     """Take postings `(n,)`, sorted by term and segment, out again."""
 
     def without(old: bytes, gone: Entries) -> bytes:
@@ -78,18 +79,21 @@ def unfile(connection: sqlite3.Connection, terms: Ids, segments: Ids) -> None:
 
 
 def _change(
-    connection: sqlite3.Connection, terms: Ids, segments: Ids, counts: Ids, change: Callable[[bytes, Entries], bytes]
+    connection: Connection, terms: Ids, segments: Ids, counts: Ids, change: Callable[[bytes, Entries], bytes]
 ) -> None:
     """Write every block that these postings lie in as `change` makes it of the old block and the postings."""
     keys = terms << _KEY_BITS | segments >> _BLOCK_BITS
     entries = np.column_stack([segments & ((1 << _BLOCK_BITS) - 1), counts]).astype("<u2")
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    query = "SELECT key, entries FROM word_postings WHERE key IN (SELECT value FROM json_each(?))"
+    old = dict(connection.execute(query, (json.dumps(keys[starts].tolist()),)).fetchall())
     blocks = []
     for start, end in pairwise([*starts.tolist(), len(keys)]):
         key = int(keys[start])
-        old = connection.execute("SELECT entries FROM word_postings WHERE key = ?", (key,)).fetchone()
-        blocks.append((key, change(old[0] if old else b"", entries[start:end])))
-    connection.executemany("INSERT OR REPLACE INTO word_postings VALUES (?, ?)", [row for row in blocks if row[1]])
+        blocks.append((key, change(old.get(key, b""), entries[start:end])))
+    connection.executemany(
+        "INSERT OR REPLACE INTO word_postings (key, entries) VALUES (?, ?)", [row for row in blocks if row[1]]
+    )
     empty = [(key,) for key, blob in blocks if not blob]
     connection.executemany("DELETE FROM word_postings WHERE key = ?", empty)
 

@@ -1,10 +1,10 @@
 """What lies in the columns of one media, packed as when it came: so that its digest can be worked out again."""
 
-import sqlite3
 from collections.abc import Callable, Collection
 
 import numpy as np
 
+from retriever.stores._database import Connection
 from retriever.stores._entries import Packed
 from retriever.stores._rows import Rows
 from retriever.types import Line, Modality, Space, TimeSpan
@@ -14,14 +14,14 @@ Look = Callable[[str, str], Rows]
 
 
 def parts(
-    catalog: sqlite3.Connection, look: Look, number: int, first: int, without: Collection[str] = (), added: bool = True
+    catalog: Connection, look: Look, number: int, first: int, without: Collection[str] = (), added: bool = True
 ) -> list[Packed]:
     """What a media, whose segments begin at `first`, has in each of its spaces, by their id; those `without` are left
     out, and without `added` those that a second recipe brought."""
     found = catalog.execute(
         "SELECT id, name, modality, dimension, media_side, query_side, preprocessing, token_lo, token_hi, row_lo,"
         " row_hi FROM extent JOIN space ON space.id = extent.space"
-        " WHERE extent.media = ? AND (? OR NOT added) ORDER BY id",
+        " WHERE extent.media = ? AND (? = 1 OR added = 0) ORDER BY id",
         (number, int(added)),
     ).fetchall()
     names = [name for (name,) in catalog.execute("SELECT name FROM label ORDER BY number")]
@@ -45,7 +45,7 @@ def parts(
     return packed
 
 
-def lines(catalog: sqlite3.Connection, number: int) -> list[Line]:
+def lines(catalog: Connection, number: int) -> list[Line]:
     """The lines of a media as they came."""
     rows = catalog.execute(
         "SELECT start, end, text, modality, confidence FROM line WHERE media = ? ORDER BY position", (number,)

@@ -5,7 +5,6 @@ if they were written, so that the numbers of extents mean what they always do; b
 has the number of its segment's row among the `ranges` of the space, which no other segment ever gets.
 """
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ import numpy as np
 
 from retriever.errors import SpaceMismatch
 from retriever.stores import _filters
+from retriever.stores._database import Connection
 from retriever.stores._entries import Packed
-from retriever.stores._files import Files
 from retriever.stores._points import Condition, Point, Points, among, listed
 from retriever.stores._reading import parts
-from retriever.stores._rows import FACTS, Column, Rows, Tail
+from retriever.stores._rows import FACTS, Column, Columns, Rows, Tail
 from retriever.stores._snapshot import Labels, Mask, Snapshot, View, at_least_one
 from retriever.types import EVERYTHING, Filter, Ids, Matrix, RaggedTokens, Ranking
 
@@ -104,30 +103,30 @@ class _RemoteTail:
 
 
 class RemoteColumns:
-    """The `Columns` of such a library: the segment table is a file, what else is appended is sent."""
+    """The `Columns` of such a library: the segment table is its ground's, what else is appended is sent."""
 
     def __init__(
-        self, files: Files, send: Callable[[str, int, list[Point]], None], media_of: Callable[[int], int]
+        self, segments: Columns, send: Callable[[str, int, list[Point]], None], media_of: Callable[[int], int]
     ) -> None:
-        self._files = files
+        self._segments = segments
         self._send = send
         self._media_of = media_of
 
     @contextmanager
     def appending(self) -> Iterator[Tail]:
-        with self._files.appending() as inner:
+        with self._segments.appending() as inner:
             yield _RemoteTail(inner, self._send, self._media_of)
 
     def view(self, column: Column) -> Rows:
         if column.role != "segments":
             raise ValueError(f"the {column.role} of {column.space} lie in Qdrant: they are fetched, not mapped")
-        return self._files.view(column)
+        return self._segments.view(column)
 
     def sweep(self, live: Mapping[str, int], epoch: int) -> None:
-        self._files.sweep(live, epoch)
+        self._segments.sweep(live, epoch)
 
     def bytes(self) -> int:
-        return self._files.bytes()
+        return self._segments.bytes()
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -136,7 +135,7 @@ class RemoteColumns:
 class RemoteView(View):
     """What snapshots of one commit share: beside the catalog's, at which version points are looked at."""
 
-    def __init__(self, catalog: sqlite3.Connection, columns: RemoteColumns, points: Points, version: int) -> None:
+    def __init__(self, catalog: Connection, columns: RemoteColumns, points: Points, version: int) -> None:
         super().__init__(catalog, columns, lambda name: None)
         self.points = points
         self.version = version
@@ -145,14 +144,16 @@ class RemoteView(View):
     def bytes(self) -> int:
         return super().bytes() + sum(column.bytes for (space, _), column in self._live.items() if space)
 
-    def runs(self, catalog: sqlite3.Connection, where: Filter) -> Ids:
+    def runs(self, catalog: Connection, where: Filter) -> Ids:
         """Media that pass, as runs `(R, 2)` of numbers between which no other media of this view lies."""
         with self._guard:
             if where in self._choices:
                 self._choices.move_to_end(where)
                 return self._choices[where]
         condition, values = _filters.clause(where)
-        rows = catalog.execute(f"SELECT number, {condition} FROM media ORDER BY number", values).fetchall()
+        rows = catalog.execute(
+            f"SELECT number, coalesce({condition}, FALSE) FROM media ORDER BY number", values
+        ).fetchall()
         numbers, passes = np.array(rows, np.int64).reshape(-1, 2).T
         edges = np.flatnonzero(np.diff(passes != 0, prepend=False, append=False))
         runs = np.stack([numbers[edges[::2]], numbers[edges[1::2] - 1]], axis=1)
@@ -235,7 +236,7 @@ def _told(runs: Ids) -> list[Condition] | None:
     return [listed(np.arange(counts.sum()) + np.repeat(runs[:, 0] - before, counts))]
 
 
-def held_parts(catalog: sqlite3.Connection, points: Points, number: int, first: int, **limits: Any) -> list[Packed]:
+def held_parts(catalog: Connection, points: Points, number: int, first: int, **limits: Any) -> list[Packed]:
     """What a media has in its spaces, as `_reading.parts` has it from columns; `limits` are of that."""
     ((count,),) = catalog.execute("SELECT segments FROM media WHERE number = ?", (number,)).fetchall()
     begins = dict(

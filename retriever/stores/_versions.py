@@ -2,14 +2,10 @@
 and which dead points wait for readers to end.  Statements inside a transaction which somebody else holds."""
 
 import sqlite3
-from contextlib import closing
-from pathlib import Path
 from uuid import uuid4
 
 from retriever.errors import StoreUnavailable
-from retriever.stores import _format
-from retriever.stores._database import connected, opened, translated
-from retriever.stores._lock import COMMIT, CommitLock
+from retriever.stores._database import Connection
 
 _TABLES = (
     # mark: also in Qdrant, so that two catalogs never write the same points
@@ -19,35 +15,26 @@ _TABLES = (
 )
 
 
-def lay_out(folder: Path) -> tuple[str, bool]:
-    """Make these tables in a catalog that has just been made; one that has them stays as it is.  Returns its mark, and
-    whether a media ever came.
+def lay_out(catalog: Connection) -> None:
+    """Make these tables, in a transaction that somebody else holds."""
+    for table in _TABLES:
+        catalog.execute(f"CREATE TABLE {table}")
+    catalog.execute("INSERT INTO qdrant (one, mark, version) VALUES (1, ?, 0)", (uuid4().hex,))
 
+
+def refuse_used(catalog: Connection, folder: str) -> None:
+    """
     Raises:
         StoreUnavailable: the folder is a library of its own.
     """
-    with translated(str(folder)), closing(opened(folder / _format.CATALOG)) as catalog:
-        if is_here(catalog):  # also where nothing may be written
-            return _told(catalog)
-    with (
-        translated(str(folder)),
-        CommitLock(folder / _format.LOCK).held(COMMIT),
-        closing(connected(folder / _format.CATALOG)) as catalog,
-    ):
-        if not is_here(catalog):
-            if catalog.execute("SELECT media_given FROM library").fetchone() != (0,):
-                raise StoreUnavailable(
-                    f"{folder} is a library of its own and no catalog of one in Qdrant: name another --store-catalog"
-                )
-            catalog.execute("BEGIN IMMEDIATE")
-            for table in _TABLES:
-                catalog.execute(f"CREATE TABLE {table}")
-            catalog.execute("INSERT INTO qdrant (one, mark, version) VALUES (1, ?, 0)", (uuid4().hex,))
-            catalog.execute("COMMIT")
-        return _told(catalog)
+    if catalog.execute("SELECT media_given FROM library").fetchone() != (0,):
+        raise StoreUnavailable(
+            f"{folder} is a library of its own and no catalog of one in Qdrant: name another --store-catalog"
+        )
 
 
-def _told(catalog: sqlite3.Connection) -> tuple[str, bool]:
+def told(catalog: Connection) -> tuple[str, bool]:
+    """The mark, and whether a media ever came."""
     mark, given = catalog.execute("SELECT mark, media_given FROM qdrant, library").fetchone()
     return str(mark), given > 0
 
@@ -57,7 +44,7 @@ def is_here(catalog: sqlite3.Connection) -> bool:
     return catalog.execute("SELECT 1 FROM sqlite_master WHERE name = 'qdrant'").fetchone() is not None
 
 
-def watch(catalog: sqlite3.Connection) -> None:
+def watch(catalog: Connection) -> None:
     """This connection notes which media a transaction takes."""
     catalog.execute("CREATE TEMP TABLE gone (media INTEGER NOT NULL)")
     catalog.execute(
@@ -65,28 +52,28 @@ def watch(catalog: sqlite3.Connection) -> None:
     )
 
 
-def taken(catalog: sqlite3.Connection) -> list[int]:
+def taken(catalog: Connection) -> list[int]:
     """Media that were taken since this was asked last."""
     found = [number for (number,) in catalog.execute("SELECT media FROM gone ORDER BY media").fetchall()]
     catalog.execute("DELETE FROM gone")
     return found
 
 
-def version(catalog: sqlite3.Connection) -> int:
+def version(catalog: Connection) -> int:
     return int(catalog.execute("SELECT version FROM qdrant").fetchone()[0])
 
 
-def rise(catalog: sqlite3.Connection) -> None:
+def rise(catalog: Connection) -> None:
     """With this transaction the next version comes."""
     catalog.execute("UPDATE qdrant SET version = version + 1")
 
 
-def spaces(catalog: sqlite3.Connection) -> list[str]:
+def spaces(catalog: Connection) -> list[str]:
     """Every space that the catalog knows, whether a media has it or not."""
     return [space for (space,) in catalog.execute("SELECT id FROM space ORDER BY id").fetchall()]
 
 
-def bury(catalog: sqlite3.Connection) -> None:
+def bury(catalog: Connection) -> None:
     """What is dead now may go when the readers of this epoch have ended; the next epoch begins."""
     catalog.execute(
         "INSERT INTO qdrant_grave (epoch, version) SELECT library.epoch, qdrant.version FROM library, qdrant"
@@ -104,11 +91,11 @@ def bury(catalog: sqlite3.Connection) -> None:
     catalog.execute("UPDATE library SET epoch = epoch + 1, commits = commits + 1")
 
 
-def graves(catalog: sqlite3.Connection) -> list[tuple[int, int]]:
+def graves(catalog: Connection) -> list[tuple[int, int]]:
     """Epoch and version of each, the oldest first."""
     return catalog.execute("SELECT epoch, version FROM qdrant_grave ORDER BY epoch").fetchall()
 
 
-def close(catalog: sqlite3.Connection, epoch: int) -> None:
+def close(catalog: Connection, epoch: int) -> None:
     """The dead of this epoch are gone."""
     catalog.execute("DELETE FROM qdrant_grave WHERE epoch = ?", (epoch,))

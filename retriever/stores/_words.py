@@ -5,7 +5,7 @@ their length and the postings of each stem change with each commit, up and down,
 on what is there and not on how it came.
 """
 
-import sqlite3
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from retriever.stemming import stem
 from retriever.stores import _bm25, _postings
+from retriever.stores._database import Connection
 from retriever.types import Modality, Ranking, WordQuery
 from retriever.words import line_forms
 
@@ -29,13 +30,13 @@ _TABLES = (
 )
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: Connection) -> None:
     """Make the tables.  Like all here it neither begins nor ends a transaction."""
     for table in _TABLES:
         connection.execute(f"CREATE TABLE {table}")
 
 
-def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, Modality, str]]) -> None:
+def add(connection: Connection, rows: Iterable[tuple[int, Modality, str]]) -> None:
     """File lines (segment, modality, text).  All lines of a segment come in one call, in order of time."""
     documents: dict[tuple[int, Modality], _Document] = {}
     for segment, modality, text in rows:
@@ -54,18 +55,17 @@ def add(connection: sqlite3.Connection, rows: Iterable[tuple[int, Modality, str]
     )
 
 
-def remove(connection: sqlite3.Connection, segments: Iterable[int]) -> None:
+def remove(connection: Connection, segments: Iterable[int]) -> None:
     """Take all lines of these segments out."""
-    forms = {}
-    for segment in segments:
-        rows = connection.execute("SELECT modality, forms FROM word_documents WHERE segment = ?", (segment,))
-        forms.update({(segment, Modality(modality)): text.split(" ") for modality, text in rows})
-        connection.execute("DELETE FROM word_documents WHERE segment = ?", (segment,))
+    theirs, gone = "FROM word_documents WHERE segment IN (SELECT value FROM json_each(?))", json.dumps(list(segments))
+    rows = connection.execute(f"SELECT segment, modality, forms {theirs}", (gone,)).fetchall()
+    forms = {(segment, Modality(modality)): text.split(" ") for segment, modality, text in rows}
+    connection.execute(f"DELETE {theirs}", (gone,))
     _change(connection, forms, -1, lambda terms, postings: _postings.unfile(connection, terms, postings[0]))
 
 
 def matching(
-    connection: sqlite3.Connection,
+    connection: Connection,
     words: WordQuery,
     modality: Modality,
     depth: int,
@@ -85,17 +85,15 @@ Change = Callable[[NDArray[np.int64], NDArray[np.int64]], None]
 """Takes terms `(n,)` and segment, times and length `(3, n)`, sorted by term and segment."""
 
 
-def _change(
-    connection: sqlite3.Connection, forms: dict[tuple[int, Modality], list[str]], sign: int, change: Change
-) -> None:
+def _change(connection: Connection, forms: dict[tuple[int, Modality], list[str]], sign: int, change: Change) -> None:
     """Count documents in (1) or out (-1), and change their postings."""
     for modality in Modality:
         documents = {segment: words for (segment, spoken), words in forms.items() if spoken is modality}
         if not documents:
             continue
         connection.execute(
-            "INSERT INTO word_totals VALUES (?1, ?2, ?3) ON CONFLICT (modality) DO UPDATE "
-            "SET documents = documents + ?2, length = length + ?3",
+            "INSERT INTO word_totals VALUES (?, ?, ?) ON CONFLICT (modality) DO UPDATE SET"
+            " documents = word_totals.documents + excluded.documents, length = word_totals.length + excluded.length",
             (modality.value, sign * len(documents), sign * sum(map(len, documents.values()))),
         )
         stems = {segment: Counter(map(stem, words)) for segment, words in documents.items()}
@@ -112,9 +110,16 @@ def _change(
         change(postings[0], postings[1:])
 
 
-def _terms(connection: sqlite3.Connection, modality: Modality, documents: Iterable[Counter[str]]) -> dict[str, int]:
+def _terms(connection: Connection, modality: Modality, documents: Iterable[Counter[str]]) -> dict[str, int]:
     """Stem → its term, made where it is new."""
-    rows = [(modality.value, word) for word in sorted(set(chain.from_iterable(documents)))]
-    connection.executemany("INSERT OR IGNORE INTO word_terms (modality, stem) VALUES (?, ?)", rows)
-    query = "SELECT id FROM word_terms WHERE modality = ? AND stem = ?"
-    return {row[1]: int(connection.execute(query, row).fetchone()[0]) for row in rows}
+    words = sorted(set(chain.from_iterable(documents)))
+    known = _known(connection, modality, words)
+    if new := [(modality.value, word) for word in words if word not in known]:
+        connection.executemany("INSERT INTO word_terms (modality, stem) VALUES (?, ?)", new)
+        known |= _known(connection, modality, [word for _, word in new])
+    return known
+
+
+def _known(connection: Connection, modality: Modality, words: list[str]) -> dict[str, int]:
+    query = "SELECT stem, id FROM word_terms WHERE modality = ? AND stem IN (SELECT value FROM json_each(?))"
+    return dict(connection.execute(query, (modality.value, json.dumps(words))).fetchall())

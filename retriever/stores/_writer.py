@@ -4,7 +4,6 @@ Everything here is the same for files and for buffers; `local` and `memory` brin
 """
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +15,7 @@ import numpy as np
 from retriever.crashpoints import reached
 from retriever.errors import WrongRecipe
 from retriever.stores import _beside, _ledger, _reading
-from retriever.stores._database import Database, translated
+from retriever.stores._database import Connection, Database, translated
 from retriever.stores._entries import Packed, Parcel, content_digest, media_digest, parcel
 from retriever.stores._ledger import Extent
 from retriever.stores._lock import COMMIT, Work
@@ -36,7 +35,7 @@ class Writer:
         self.columns = columns
         self.lock = lock
 
-    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def _transaction(self) -> AbstractContextManager[Connection]:
         """The step by which a commit happens: done as a whole when the block ends, and not begun if it raises."""
         return self.database.writing()
 
@@ -104,7 +103,7 @@ class Writer:
             reached("store-extend-committed")
         return True
 
-    def _growth(self, catalog: sqlite3.Connection, ready: Parcel) -> "_Growth | None":
+    def _growth(self, catalog: Connection, ready: Parcel) -> "_Growth | None":
         """What a media gets of a parcel with more spaces; None where it is gone, or cut otherwise."""
         media, two = ready.media, _beside.wanted(catalog)
         if media.recipe != two.new.digest:
@@ -131,7 +130,7 @@ class Writer:
         whole = media_digest(content, _ledger.paths_of(catalog, number), _ledger.metadata_of(held))
         return _Growth(number, first, new, (content, whole))
 
-    def _held(self, catalog: sqlite3.Connection, number: int, first: int) -> list[Packed]:
+    def _held(self, catalog: Connection, number: int, first: int) -> list[Packed]:
         """What a media, whose segments begin at `first`, has in each of its spaces."""
         live = _ledger.columns(catalog)
         return _reading.parts(catalog, lambda space, role: self.columns.view(live[space, role]), number, first)
@@ -159,7 +158,7 @@ class Writer:
                     "SELECT number FROM media WHERE key IN (SELECT value FROM json_each(?))", (wanted,)
                 ).fetchall()
                 for (number,) in found:
-                    _ledger.bury(catalog, number)
+                    _ledger.take_out(catalog, number)
                 reached("store-delete-written")
             reached("store-delete-committed")
         return len(found)
@@ -177,12 +176,13 @@ class Writer:
             for number, own in zip(numbers, paths.values(), strict=True):
                 _ledger.take_paths(catalog, number, own)
 
-    def set_metadata(self, key: str, metadata: Metadata) -> None:
-        with self._amending([key]) as (catalog, numbers):
-            _ledger.describe(catalog, numbers[0], metadata)
+    def set_metadata(self, said: Mapping[str, Metadata]) -> None:
+        with self._amending(list(said)) as (catalog, numbers):
+            for number, metadata in zip(numbers, said.values(), strict=True):
+                _ledger.describe(catalog, number, metadata)
 
     @contextmanager
-    def _amending(self, keys: Sequence[str]) -> Iterator[tuple[sqlite3.Connection, list[int]]]:
+    def _amending(self, keys: Sequence[str]) -> Iterator[tuple[Connection, list[int]]]:
         with translated(self.database.place), self.lock.held(COMMIT):
             with self._transaction() as catalog:
                 numbers = [_ledger.number_of(catalog, key) for key in keys]
@@ -206,7 +206,7 @@ class _Growth:
 class _Shipment:
     """Spaces of one media on their way behind the committed rows, its numbers counted within the library."""
 
-    def __init__(self, catalog: sqlite3.Connection, parts: Sequence[Packed], number: int, first: int) -> None:
+    def __init__(self, catalog: Connection, parts: Sequence[Packed], number: int, first: int) -> None:
         self.number, self.first = number, first
         self._parts = parts
         self._epoch = _ledger.state(catalog).epoch
@@ -227,7 +227,7 @@ class _Shipment:
         """Write all rows; returns where they lie, by space."""
         return {part.space.id: self._space(tail, part) for part in self._parts}
 
-    def register(self, catalog: sqlite3.Connection) -> None:
+    def register(self, catalog: Connection) -> None:
         """What was written is committed with this transaction: rows, and the labels that they name."""
         catalog.executemany("INSERT INTO label (name, number) VALUES (?, ?)", self._new_labels.items())
         _ledger.grow(catalog, self._ends.values())

@@ -15,10 +15,10 @@ from pathlib import Path
 from time import monotonic
 
 from retriever.crashpoints import reached
-from retriever.errors import StoreError, StoreUnavailable
+from retriever.errors import NoLibrary, StoreError, StoreUnavailable
 from retriever.ports import EncodeSentences
 from retriever.stores import _ann, _backup, _compaction, _format, _health, _ledger, _recall, _versions
-from retriever.stores._database import translated
+from retriever.stores._database import Connection, translated
 from retriever.stores._files import INDEX_FOLDER, Files, index_name
 from retriever.stores._folder import FolderStore
 from retriever.stores._lock import COMMIT, Leases
@@ -47,8 +47,9 @@ def build(path: Path, *, create: bool = True) -> "LocalStore":
     path = path.absolute()
     _health.refuse_network(path)
     if not _format.exists(path):
+        _format.refuse_foreign(path)
         if not create:
-            raise StoreUnavailable(f"there is no library at {path}: reelseek index FILES --library {path} makes one")
+            raise NoLibrary(f"there is no library at {path}: reelseek index FILES --library {path} makes one")
         _format.create(path)
     return LocalStore(path)
 
@@ -77,7 +78,7 @@ class LocalStore(FolderStore):
             )
         return connection
 
-    def _viewed(self, catalog: sqlite3.Connection) -> View:
+    def _viewed(self, catalog: Connection) -> View:
         view = View(catalog, self.columns, self._index)
         named = {name for name, _ in view.indexes.values()}
         self._indexes = {name: index for name, index in self._indexes.items() if name in named}
@@ -172,6 +173,7 @@ class LocalStore(FolderStore):
             DiskFull: nothing was written.
         """
         with self._standing() as database, database.reading() as catalog:
+            assert isinstance(catalog, sqlite3.Connection)
             _backup.write(catalog, self._folder, to)
 
     def restore(self, source: Path) -> None:
@@ -187,6 +189,7 @@ class LocalStore(FolderStore):
         other = build(source, create=False)
         try:
             with other._standing() as database, database.reading() as theirs:
+                assert isinstance(theirs, sqlite3.Connection)
                 _backup.put_back(other._folder, theirs, self._folder, self.database, self.lock)
         finally:
             other.close()

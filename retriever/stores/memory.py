@@ -12,7 +12,7 @@ from weakref import finalize
 from retriever import ports
 from retriever.stores import _compaction, _filters, _format
 from retriever.stores._catalog import Catalog
-from retriever.stores._database import Database
+from retriever.stores._database import Database, SqliteDatabase
 from retriever.stores._lock import Work
 from retriever.stores._rows import Buffers
 from retriever.stores._snapshot import Snapshot, View
@@ -47,7 +47,8 @@ class MemoryStore(Writer):
         _format.lay_out(connection)
         staging = Path(mkdtemp(prefix="reelseek-"))
         self._unstage = finalize(self, shutil.rmtree, staging, ignore_errors=True)
-        super().__init__(Database(connection, PLACE), Buffers(), _ThreadLock())
+        self._connection = connection
+        super().__init__(SqliteDatabase(connection, PLACE), Buffers(), _ThreadLock())
         self.catalog: ports.Catalog = Catalog(self.database, staging)
         self._newest: tuple[View, Database] | None = None
 
@@ -65,9 +66,9 @@ class MemoryStore(Writer):
             at = catalog.execute("SELECT epoch, commits FROM library").fetchone()
             if self._newest is None or self._newest[0].at != at:
                 copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-                catalog.backup(copy)
+                self._connection.backup(copy)
                 _filters.teach(copy)
-                self._newest = View(copy, self.columns, lambda name: None), Database(copy, PLACE)
+                self._newest = View(copy, self.columns, lambda name: None), SqliteDatabase(copy, PLACE)
             return self._newest
 
     def compact(self) -> None:

@@ -1,16 +1,15 @@
 """A library whose vectors lie in Qdrant, for corpora that outgrow one machine.
 
-The catalog, a folder of the one machine that writes, is the truth about what exists: media, lines, words, leases,
-quarantine, recipes, staging.  Qdrant holds points, and is asked for nothing but them.  A commit brings points that no
-version has yet, marks those that go as dying with the next version, and then raises the version in the catalog's own
-transaction: before it nobody sees any of that, after it everybody sees all of it.  A writer that dies in between
-leaves the file `unsettled`; the next one takes back what it had begun.
+The catalog, in a folder of the one machine that writes or in PostgreSQL for several, is the truth about what exists:
+media, lines, words, leases, quarantine, recipes.  Qdrant holds points, and is asked for nothing but them.  A commit
+brings points that no version has yet, marks those that go as dying with the next version, and then raises the version
+in the catalog's own transaction: before it nobody sees any of that, after it everybody sees all of it.  A writer that
+dies in between leaves the mark `unsettled`; the next one takes back what it had begun.
 """
 
 import os
 import re
 import shutil
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,62 +19,84 @@ from tempfile import mkdtemp
 from weakref import finalize
 
 from retriever.crashpoints import reached
-from retriever.errors import BadSettings, StoreError, StoreUnavailable, WrongFormat
-from retriever.stores import _beside, _format, _health, _ledger, _versions
-from retriever.stores._address import MEMORY, OPTIONS, Address, Options
-from retriever.stores._database import Database, translated
+from retriever.errors import BadSettings, MissingExtra, NoLibrary, StoreError, StoreUnavailable, WrongFormat
+from retriever.stores import _beside, _health, _ledger, _versions
+from retriever.stores._address import MEMORY, Address, Options, is_catalog_address
+from retriever.stores._database import Connection, Database, translated
 from retriever.stores._entries import Packed
-from retriever.stores._files import Files
-from retriever.stores._folder import FolderStore
-from retriever.stores._lock import COMMIT, COMPACTION, CommitLock, Leases, Work
+from retriever.stores._grounds import Ground, InFolder
+from retriever.stores._lock import COMMIT, COMPACTION, Work
 from retriever.stores._points import Point, Points
 from retriever.stores._remote import RemoteColumns, RemoteSnapshot, RemoteView, held_parts
 from retriever.stores._snapshot import Snapshot, View
+from retriever.stores._standing import GiveBack, StandingStore
+from retriever.stores._writer import Lock
 from retriever.types import Reembedding, Searched
 
-UNSETTLED = "unsettled"
+PROMPTNESS_S = 5.0
+"""Seconds in which a request is on its way after a look at the lock; with its time limit, how long a writer that lost
+the lock is waited for."""
 LEAST_RELEASE = (1, 10)
 """Of Qdrant: the first with several vectors a point."""
 
 
-def build(place: Path | str = MEMORY, *, create: bool = True, catalog: Path | None = None) -> "QdrantStore":
+def build(place: Path | str = MEMORY, *, create: bool = True, catalog: Path | str | None = None) -> "QdrantStore":
     """Open the library at `place`, `http(s)://HOST:6333/NAME`; where there is none, make one, or with `create=False`
-    refuse.  `catalog` is the folder of its catalog, if it is not the usual one.  `:memory:` is a new one in the
-    client's own engine, gone when it is closed.
+    refuse.  `catalog` is the folder of its catalog, if it is not the usual one, or `postgresql://USER@HOST/DATABASE`.
+    `:memory:` is a new one in the client's own engine, gone when it is closed.
 
     Raises:
         StoreUnavailable: no server, no library, another catalog's library, or no place for the catalog.
         BadSettings: the options in the catalog's folder are wrong.
+        MissingExtra: a catalog in PostgreSQL wants its client.
         WrongFormat: the catalog was written by another format version.
     """
     if os.fspath(place) == MEMORY:
         folder = Path(mkdtemp(prefix="reelseek-"))
-        return QdrantStore(_opened(folder, Points.in_memory(), create=True), folder, passing=True)
+        ground: Ground = InFolder(folder)
+        return QdrantStore(_opened(ground, Points.in_memory(), create=True), ground, passing=True)
     address = Address.parse(place)
     folder = home(place, catalog)
     _health.refuse_network(folder)
-    points = Points.at(address, address.key(os.environ), Options.read(folder / OPTIONS))
+    options = Options.read(address.options(folder))
+    ground = _ground(address, catalog, folder, options)
+    points = Points.at(address, address.key(os.environ), options)
     try:
-        return QdrantStore(_opened(folder, points, create), folder)
-    except WrongFormat as error:  # which takes the folder for the library
+        return QdrantStore(_opened(ground, points, create), ground)
+    except BaseException as error:
         points.close()
-        raise WrongFormat(str(error).replace(f"--library {folder}", f"--library {address}")) from error
-    except BaseException:
-        points.close()
+        ground.close()
+        if isinstance(error, WrongFormat):  # which takes the catalog for the library
+            raise WrongFormat(str(error).replace(f"--library {ground.place}", f"--library {address}")) from error
         raise
 
 
-def home(place: Path | str, catalog: Path | None = None) -> Path:
-    """The folder of the catalog of the library at `place`."""
-    return (catalog or Address.parse(place).catalog).absolute()
+def _ground(address: Address, catalog: Path | str | None, folder: Path, options: Options) -> Ground:
+    if catalog is None or not is_catalog_address(catalog):
+        return InFolder(folder)
+    try:
+        from retriever.stores._postgres import Server
+        from retriever.stores._server import InServer
+    except ImportError as error:  # psycopg, or the library of PostgreSQL that it wants
+        raise MissingExtra(
+            f"a catalog in PostgreSQL needs psycopg: pip install 'reelseek[postgres]' ({error})"
+        ) from error
+    return InServer(Server.parse(os.fspath(catalog), address.name), folder, options.timeout_s + PROMPTNESS_S)
 
 
-def upgrade(place: Path | str, catalog: Path | None = None) -> int:
+def home(place: Path | str, catalog: Path | str | None = None) -> Path:
+    """The folder of this machine for the library at `place`: of its catalog, or of what is not in PostgreSQL."""
+    there = None if catalog is None or is_catalog_address(catalog) else Path(catalog)
+    return (there or Address.parse(place).catalog).absolute()
+
+
+def upgrade(place: Path | str, catalog: Path | str | None = None) -> int:
     """Bring the catalog to the current format, as `_format.upgrade` has it; points have none."""
-    return _format.upgrade(home(place, catalog))
+    with closing(_ground(Address.parse(place), catalog, home(place, catalog), Options())) as ground:
+        return ground.upgrade()
 
 
-def problems(place: Path | str, catalog: Path | None = None) -> list[str]:
+def problems(place: Path | str, catalog: Path | str | None = None) -> list[str]:
     """What is wrong with the library at `place`, a line each; nothing: it is whole."""
     try:
         with closing(build(place, create=False, catalog=catalog)) as store:
@@ -84,31 +105,31 @@ def problems(place: Path | str, catalog: Path | None = None) -> list[str]:
         return str(error).splitlines()
 
 
-def _opened(folder: Path, points: Points, create: bool) -> Points:
+def _opened(ground: Ground, points: Points, create: bool) -> Points:
     """The points, when it is sure that they and the catalog belong together; both are made where neither is there."""
     owner = points.owner()
-    if not _format.exists(folder):
+    if not ground.exists():
         if owner is not None:
             raise StoreUnavailable(
-                f"{points.place} has its catalog elsewhere, not in {folder}: name its folder with --store-catalog, or "
+                f"{points.place} has its catalog elsewhere, not in {ground.place}: name it with --store-catalog, or "
                 "another NAME"
             )
         if not create:
-            raise StoreUnavailable(_nothing(points.place))
-        _format.create(folder)
-    mark, used = _versions.lay_out(folder)
+            raise NoLibrary(_nothing(points.place))
+        ground.create()
+    mark, used = ground.lay_out()
     if owner is None:
         if used:
             raise StoreUnavailable(
-                f"nothing is left at {points.place} of what the catalog in {folder} describes: restore it in Qdrant, "
-                "or index into another NAME"
+                f"nothing is left at {points.place} of what the catalog in {ground.place} describes: restore it in "
+                "Qdrant, or index into another NAME"
             )
         if not create:
-            raise StoreUnavailable(_nothing(points.place))
+            raise NoLibrary(_nothing(points.place))
         points.own(mark)
     elif owner != mark:
         raise StoreUnavailable(
-            f"{points.place} belongs to another catalog than the one in {folder}: name its folder with "
+            f"{points.place} belongs to another catalog than the one in {ground.place}: name its own with "
             "--store-catalog, or another NAME"
         )
     return points
@@ -121,8 +142,8 @@ def _nothing(place: str) -> str:
 class _MendingLock:
     """The lock of the catalog; whoever takes it first takes back what a writer before it did not bring to an end."""
 
-    def __init__(self, folder: Path, mend: Callable[[], None]) -> None:
-        self._lock = CommitLock(folder / _format.LOCK)
+    def __init__(self, lock: Lock, mend: Callable[[], None]) -> None:
+        self._lock = lock
         self._mend = mend
 
     @contextmanager
@@ -132,37 +153,41 @@ class _MendingLock:
             yield
 
 
-class QdrantStore(FolderStore):
-    """The `Store` port over a catalog in a folder and points in Qdrant."""
+class QdrantStore(StandingStore):
+    """The `Store` port over a catalog and points in Qdrant."""
 
-    def __init__(self, points: Points, folder: Path, passing: bool = False) -> None:
+    def __init__(self, points: Points, ground: Ground, passing: bool = False) -> None:
         self.points = points
-        self.folder = folder  # of the catalog
-        self._unsettled = folder / UNSETTLED
-        self._end = finalize(self, shutil.rmtree, folder, ignore_errors=True) if passing else None
-        leases = Leases(folder / _format.READERS)
-        self._files = Files(folder, leases)
-        self._remote = RemoteColumns(self._files, self._send, self._media_of)
-        super().__init__(folder, self._remote, leases, _MendingLock(folder, self._mend))
-        with self.database.reading() as catalog:
-            _versions.watch(catalog)
+        self.folder = ground.folder
+        self.far = ground.far
+        self._ground = ground
+        self._end = finalize(self, shutil.rmtree, ground.folder, ignore_errors=True) if passing else None
+        self._remote = RemoteColumns(ground.segments, self._send, self._media_of)
+        points.sure = ground.sure
+        super().__init__(ground.folder, ground.database(), self._remote, _MendingLock(ground.lock, self._mend))
+
+    def _another(self) -> Database:
+        return self._ground.another()
+
+    def _lease(self, catalog: Connection, epoch: int) -> GiveBack | None:
+        return self._ground.lease(catalog, epoch)
 
     # ----------------------------------------------------------------------------------------------------- reading
 
-    def _viewed(self, catalog: sqlite3.Connection) -> RemoteView:
+    def _viewed(self, catalog: Connection) -> RemoteView:
         return RemoteView(catalog, self._remote, self.points, _versions.version(catalog))
 
     def _shown(self, view: View, database: Database) -> Snapshot:
         return RemoteSnapshot(view, database)
 
-    def _held(self, catalog: sqlite3.Connection, number: int, first: int) -> list[Packed]:
+    def _held(self, catalog: Connection, number: int, first: int) -> list[Packed]:
         return held_parts(catalog, self.points, number, first)
 
     # --------------------------------------------------------------------------------------------------- one commit
 
     def _send(self, space: str, dimension: int, points: list[Point]) -> None:
         """Bring points of the next version; nobody sees them before it has come."""
-        self._begin_change()
+        self._ground.mark.set()
         with self.database.reading() as catalog:
             version = _versions.version(catalog)
         self.points.ensure(space, dimension)
@@ -173,40 +198,35 @@ class QdrantStore(FolderStore):
         """The number of the media of a segment that is there."""
         with self.database.reading() as catalog:
             table = _ledger.columns(catalog)["", "segments"]
-        return int(self._files.view(table)["media"][segment])
+        return int(self._ground.segments.view(table)["media"][segment])
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         with self.database.writing() as catalog:
             _versions.taken(catalog)
             yield catalog
             if dead := _versions.taken(catalog):
                 self._kill(catalog, dict.fromkeys(_versions.spaces(catalog), dead))
-            if self._unsettled.exists():
+            self._ground.keep(catalog)
+            if self._ground.mark.is_set():
                 _versions.rise(catalog)
-        self._settled()
+                self._ground.mark.take_off(catalog)
+        self._ground.mark.taken_off()
 
-    def _kill(self, catalog: sqlite3.Connection, dead: dict[str, list[int]]) -> None:
+    def _kill(self, catalog: Connection, dead: dict[str, list[int]]) -> None:
         """What these media have in these spaces dies with the next version."""
-        self._begin_change()
+        self._ground.mark.set()
         version = _versions.version(catalog)
         self.points.kill(dead, version + 1)
         reached("qdrant-marked")
 
-    def _begin_change(self) -> None:
-        """From now on a writer that dies leaves something to take back."""
-        if not self._unsettled.exists():
-            with translated(str(self.folder)):
-                self._unsettled.touch()
-                _format.sync(self.folder)
-
-    def _settled(self) -> None:
-        self._unsettled.unlink(missing_ok=True)  # if it comes back with the power, taking back finds nothing to do
-
     def _mend(self) -> None:
         """Take back what a writer had begun; whoever calls holds the lock."""
-        if not self._unsettled.exists():
+        self._ground.begin()
+        mark = self._ground.mark
+        if not mark.is_set():
             return
+        self._ground.mend()
         with self.database.reading() as catalog:
             version, known, waiting = _versions.version(catalog), _versions.spaces(catalog), _versions.graves(catalog)
         for space in sorted(self.points.spaces()):
@@ -214,7 +234,9 @@ class QdrantStore(FolderStore):
                 self.points.mend(space, version)
             else:
                 self.points.drop(space)
-        self._settled()
+        with self.database.writing() as catalog:
+            mark.take_off(catalog)
+        mark.taken_off()
 
     # ---------------------------------------------------------------------------------------------------- long work
 
@@ -243,8 +265,9 @@ class QdrantStore(FolderStore):
                 _beside.leave(catalog, two, gone)
                 _versions.rise(catalog)
             _versions.bury(catalog)
+            self._ground.mark.take_off(catalog)
             reached("store-compact-written")
-        self._settled()
+        self._ground.mark.taken_off()
 
     def _sweep(self) -> None:
         """Remove what is dead and looked at by nobody; whoever calls holds the lock."""
@@ -252,7 +275,7 @@ class QdrantStore(FolderStore):
             live = dict(catalog.execute("SELECT name, rows FROM file").fetchall())
             epoch, waiting, known = _ledger.state(catalog).epoch, _versions.graves(catalog), _versions.spaces(catalog)
         self._remote.sweep(live, epoch)
-        oldest = min((read for read in self._leases.epochs() if read < epoch), default=epoch)
+        oldest = min((read for read in self._ground.epochs() if read < epoch), default=epoch)
         free = [(buried, version) for buried, version in waiting if buried < oldest]
         if not free:
             return
@@ -280,7 +303,7 @@ class QdrantStore(FolderStore):
             least = ".".join(map(str, LEAST_RELEASE))
             yield f"{self.points.place} runs Qdrant {release}, {least} is the oldest that will do: upgrade it"
         with self.database.reading() as catalog:
-            yield from _health.of_catalog(self.folder, catalog)
+            yield from self._ground.problems(catalog)
             catalog.execute("BEGIN")
             yield from _health.sums(catalog)
             yield from self._amiss(self._viewed(catalog))
@@ -299,14 +322,14 @@ class QdrantStore(FolderStore):
             yield from _health.altered(view, self.database, partial(held_parts, points=self.points))
 
     def close(self) -> None:
-        self._files.close()
         super().close()
+        self._ground.close()
         self.points.close()
         if self._end:
             self._end()
 
 
-def _leaving(catalog: sqlite3.Connection, spaces: frozenset[str], gone: Searched) -> dict[str, list[int]]:
+def _leaving(catalog: Connection, spaces: frozenset[str], gone: Searched) -> dict[str, list[int]]:
     """Which media lose what, by space, when one recipe of two goes."""
     found: dict[str, list[int]] = defaultdict(list)
     for space, media, added in catalog.execute("SELECT space, media, added FROM extent ORDER BY media").fetchall():

@@ -85,6 +85,14 @@ def test_a_network_mount_is_a_problem_with_the_way_out(tmp_path, monkeypatch):
     assert "yet" in found["library"].found
 
 
+@pytest.mark.parametrize("below", ["", "x", "x/y"])
+def test_a_file_is_no_place_for_a_library(tmp_path, below):
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    found = {check.name: check for check in checks.library(Settings(library=str(tmp_path / "film.mp4" / below)))}
+    assert found["library"].problem == f"{tmp_path / 'film.mp4'} is a file"
+    assert "name one that is new" in found["library"].fix
+
+
 def test_a_nearly_full_disk_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: SimpleNamespace(free=10_000_000))
     found = {check.name: check for check in checks.library(Settings(library=str(tmp_path / "lib")))}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api import exits
+from api import Library, exits
 from api.main import COMMANDS, main
+from retriever.errors import BadSettings
 
 
 def test_help_names_every_command_with_its_first_line(capsys):
@@ -44,6 +45,32 @@ def test_wrong_flags_are_wrong_usage(capsys):
     assert main(["search", "x", "--nonsense"]) == exits.USAGE
     assert main(["search", "x", "--limit", "many", "--by", "film"]) == exits.USAGE
     assert "--limit is 'many'; it wants a whole number from 1 to 1000" in capsys.readouterr().err
+
+
+def test_a_folder_has_no_other_catalog(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for words in (["index", "clips"], ["keys", "list"], ["stats"], ["import", "other"]):
+        assert main([*words, "--library", "lib", "--store-catalog", "postgresql://me@localhost/x"]) == exits.USAGE
+        assert "lib is a folder, which has its catalog in it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("REELSEEK_STORE_CATALOG", "/nowhere")  # of those in Qdrant
+    assert main(["stats", "--library", "lib"]) == exits.ERROR
+    assert "there is no library at" in capsys.readouterr().err
+
+
+def test_python_names_no_other_database_either(tmp_path):
+    with Library.open(tmp_path / "lib", store="memory") as library:
+        for asked in (
+            lambda: Library.open(f"http://127.0.0.1:1/{tmp_path.name}", store_catalog="mysql://me:secret@host/db"),
+            lambda: Library.open(tmp_path / "other", store_catalog="mysql://host"),
+            lambda: library.import_from(tmp_path / "other", "mysql://me:secret@host/db"),
+        ):
+            with pytest.raises(
+                BadSettings, match=r"^store_catalog is 'mysql:.*it wants a folder, or postgresql"
+            ) as told:
+                asked()
+            assert "secret" not in str(told.value)
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import progress, quotes, show, terminal
+from api import progress, quotes, schemas, show, terminal
 from api.terminal import Paint
+from indexer import naming
 from indexer.events import Advanced, Committed, Crew, Depth, Load, Opened, Planned, SetAside, Summary, Warned
+from indexer.naming import Named, Reasons
 from retriever.types import Answer, Evidence, Label, Line, Media, MediaKind, Modality, Moment, TimeSpan
 
 PLAIN = Paint(False)
@@ -127,6 +129,32 @@ def test_what_was_set_aside_while_looking_is_none_of_those_to_index():
     assert lines[5] == "[1/1] indexed /a/1.mp4"
 
 
+def test_numbers_that_are_not_known_yet_are_those_so_far():
+    stream = io.StringIO()
+    with progress.watching(stream) as watch:
+        watch(Planned(2, 254, 0, looked=256, total=5_000, more=True))
+        watch(Committed("/a/0.mp4", "cafe", {}))
+        watch(SetAside("/a/none.mp4", "empty", planned=False))
+        for looked in range(512, 5_000, 256):
+            watch(Planned(340, looked - 340, 0, looked=looked, total=5_000, more=True))
+        watch(Committed("/a/1.mp4", "cafe", {}))
+        watch(Planned(341, 4_659, 0, looked=5_000, total=5_000))
+        watch(Committed("/a/2.mp4", "cafe", {}))
+    lines = stream.getvalue().splitlines()
+    assert lines[:4] == [
+        "256 of 5,000 files looked at so far: 2 to index, 254 unchanged",
+        "[1 of 2 so far] indexed /a/0.mp4",
+        "set aside /a/none.mp4: empty",
+        "512 of 5,000 files looked at so far: 340 to index, 172 unchanged",
+    ]
+    assert sum("looked at so far" in line for line in lines) == 5, "at 256, 512, 1,024, 2,048 and 4,096"
+    assert lines[-3:] == [
+        "[2 of 340 so far] indexed /a/1.mp4",
+        "341 files to index, 4,659 unchanged",
+        "[3/341] indexed /a/2.mp4",
+    ]
+
+
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -170,7 +198,12 @@ def test_long_names_keep_their_ends(name):
 
 def test_a_run_ends_with_what_was_done_and_every_file_set_aside():
     summary = Summary(
-        indexed=["a"], unchanged=2, quarantined={"b.mp4": "empty"}, media_seconds=30, wall_seconds=2, frames=60
+        indexed=Named(["a"]),
+        unchanged=2,
+        quarantined=Reasons({"b.mp4": "empty"}),
+        media_seconds=30,
+        wall_seconds=2,
+        frames=60,
     )
     summary.stage_seconds = {"decode": 1.0}
     assert progress.closing(summary) == [
@@ -180,6 +213,19 @@ def test_a_run_ends_with_what_was_done_and_every_file_set_aside():
         "1 file set aside:",
         "  b.mp4: empty",
     ]
+
+
+def test_of_very_many_files_the_first_are_named_and_all_are_counted(monkeypatch):
+    monkeypatch.setattr(naming, "MOST", 2)
+    summary = Summary(
+        indexed=Named("abcd"), quarantined=Reasons(dict.fromkeys("efghi", "empty")), media_seconds=30, wall_seconds=2
+    )
+    shown = progress.closing(summary)
+    assert shown[0].startswith("4 files indexed")
+    assert shown[1:] == ["5 files set aside:", "  e: empty", "  f: empty", "  and 3 more"]
+    document = schemas.index(summary)
+    assert (document["indexed"], [each["path"] for each in document["quarantined"]]) == (["a", "b"], ["e", "f"])
+    assert document["counts"] == {"indexed": 4, "renamed": 0, "pruned": 0, "quarantined": 5}
 
 
 def test_a_run_says_who_set_the_pace_and_who_waited_for_what():

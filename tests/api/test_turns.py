@@ -1,4 +1,4 @@
-"""Those who wait, and those who are turned away; wrong guesses; tokens of pages; names of what is sent."""
+"""Those who wait, and those who are turned away; tokens of pages; names of what is sent."""
 
 import asyncio
 import io
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 pytest.importorskip("fastapi", reason="fastapi: the extra serve is not installed")
 
 from api import paging
-from api.guesses import MOST, Guesses
 from api.problems import Problem
 from api.turns import Busy, Turns
 from api.uploads import Uploads, plain_name
@@ -81,19 +80,6 @@ def test_a_place_is_free_again_whatever_became_of_it() -> None:
     assert asyncio.run(ask()) == 0
 
 
-def test_many_wrong_guesses_close_the_door_for_a_minute() -> None:
-    clock = [0.0]
-    guesses = Guesses(lambda: clock[0])
-    for number in range(MOST):
-        assert not guesses.is_over("a")
-        clock[0] = float(number)
-        guesses.wrong("a")
-    assert guesses.is_over("a")
-    assert not guesses.is_over("b")
-    clock[0] = 61.0
-    assert not guesses.is_over("a")
-
-
 @given(st.text(), st.integers(0, 10**9), st.recursive(st.text() | st.integers(), st.lists, max_leaves=5))
 def test_a_token_is_of_its_question_and_its_library(generation: str, first: int, asked: object) -> None:
     token = paging.token(generation, asked, first)
@@ -138,7 +124,9 @@ def test_a_file_to_ask_with_goes_after_a_while(tmp_path: Path, monkeypatch: pyte
 
 def test_a_media_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path, largest=10)
-    assert uploads.media("a.mp4", io.BytesIO(b"x" * 10)).read_bytes() == b"x" * 10
+    place = uploads.place("a.mp4")
+    uploads.keep(place, io.BytesIO(b"x" * 10))
+    assert place.read_bytes() == b"x" * 10
     with pytest.raises(OverLimit, match=r"more than 10 bytes"):
-        uploads.media("a.mp4", io.BytesIO(b"x" * 11))
+        uploads.keep(uploads.place("a.mp4"), io.BytesIO(b"x" * 11))
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest.importorskip("fastapi", reason="fastapi: the extra serve is not installed")
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

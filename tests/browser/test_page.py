@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import clips
 import fakes
 import pytest
-from browsing import opened, served, until
+from browsing import opened, until
+from serving import serving
 
 from api import keys, parts
 from api.main import main
@@ -86,8 +87,8 @@ def server(corpus: Path) -> Iterator[str]:
         patch.setattr(parts, "encoders", _encoders)
         patch.setattr(parts, "sentences", lambda name: fakes.HashingSentences())
         assert main(["index", str(corpus / "clips"), "--library", library]) == 0
-        with served(partial(Library.open, library), replace(Settings(), library=library)) as address:
-            yield address
+        with serving(partial(Library.open, library), replace(Settings(), library=library)) as served:
+            yield f"{served.url}/"
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def guarded(corpus: Path, server: str) -> Iterator[tuple[str, str]]:
     assert main(["index", str(corpus / "clips" / "first.mp4"), "--library", library]) == 0
     with Library.open(library) as held:
         _, key = keys.make(held.store, "visitor", "search")
-    with served(partial(Library.open, library), replace(Settings(), library=library)) as address:
-        yield address, key
+    with serving(partial(Library.open, library), replace(Settings(), library=library)) as served:
+        yield f"{served.url}/", key
 
 
 Visit = Callable[..., AbstractContextManager["Page"]]
@@ -255,6 +256,8 @@ def test_a_library_with_keys_asks_for_one_and_keeps_it(chromium: "Browser", guar
     address, key = guarded
     with opened(chromium) as page:
         page.goto(f"{address}#q=seen:blue&sure=0")
+        page.wait_for_selector("#trouble >> text=a key is needed")
+        assert "Bearer" not in page.inner_text("body")
         page.fill("#key", "rs_00000000_wrong")
         page.keyboard.press("Enter")
         page.wait_for_selector("#wrong >> text=not one of this library")

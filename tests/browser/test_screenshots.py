@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import SCREENSHOTS, opened, served, until
+from browsing import SCREENSHOTS, opened, until
+from serving import serving
 
 from api.main import main
 from api.service import Library
@@ -75,8 +76,8 @@ def films(shared_media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     library = str(tmp_path_factory.mktemp("library") / "lib")
     assert main(["index", str(films), "--library", library]) == 0
-    with served(partial(Library.open, library), replace(Settings(), library=library)) as address:
-        yield address
+    with serving(partial(Library.open, library), replace(Settings(), library=library)) as served:
+        yield f"{served.url}/"
 
 
 def _renamed(page: "Page", films: Path) -> None:

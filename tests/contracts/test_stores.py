@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,13 +15,17 @@ import numpy as np
 import pytest
 from engines import Engine
 from libraries import HEARD, NEW, OLD, SEEN, SEEN_AGAIN, contents, directions, entry, more, only
+from postgres import Postgres
 from qdrants import Server, serving
 
 from retriever import processes
 from retriever.errors import BadSettings, NoSuchMedia, SpaceMismatch, WrongRecipe
+from retriever.notices import Delivery, DeliveryState, Hook, Kind
 from retriever.ports import Snapshot, Store
+from retriever.quotas import Deposit, Quota, Use, Whose
 from retriever.registry import Registry
 from retriever.stores import qdrant
+from retriever.stores._postgres import PostgresDatabase
 from retriever.types import (
     EVERYTHING,
     ApiKey,
@@ -51,17 +56,35 @@ FOX = WordQuery(("fox",))
 SERVER = os.environ.get("REELSEEK_QDRANT_URL", "")
 """Of a real Qdrant that these tests may write to, below names of their own."""
 OVER_HTTP, ON_A_SERVER = "qdrant over http", "qdrant on a server"
+IN_POSTGRES = "qdrant and postgres"
 
 
-@pytest.fixture(params=[*STORES.names(), OVER_HTTP, *([ON_A_SERVER] if SERVER else [])])
+@pytest.fixture(params=[*STORES.names(), OVER_HTTP, IN_POSTGRES, *([ON_A_SERVER] if SERVER else [])])
 def name(request: pytest.FixtureRequest) -> str:
+    if request.param == IN_POSTGRES:
+        request.getfixturevalue("in_postgres")
     return str(request.param)
+
+
+@pytest.fixture
+def in_postgres(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("REELSEEK_STORE_CATALOG", postgres.place)
+    yield
+    postgres.clear()
 
 
 @contextmanager
 def opened(name: str, folder: Path) -> Iterator[Store]:
-    """An empty library.  One in Qdrant is in the client's own engine, or in that of a server, over HTTP."""
-    if name == OVER_HTTP:
+    """An empty library.  One in Qdrant is in the client's own engine, or in that of a server, over HTTP; its catalog
+    is in SQLite, or in PostgreSQL."""
+    if name == IN_POSTGRES:
+        with (
+            serving() as server,
+            closing(qdrant.build(f"{server.url}/{folder.name}", catalog=os.environ["REELSEEK_STORE_CATALOG"])) as made,
+        ):
+            yield made
+    elif name == OVER_HTTP:
         with (
             closing(Engine()) as engine,
             serving(server=Server(engine)) as server,
@@ -247,7 +270,7 @@ def test_generation_is_of_content_and_not_of_history(store: Store, other: Store)
     assert held(store)["generation"] == held(other)["generation"] != alone
     store.delete(["b"])
     assert held(store)["generation"] == alone
-    store.set_metadata("a", Metadata(title="another"))
+    store.set_metadata({"a": Metadata(title="another")})
     assert held(store)["generation"] != alone
     store.add(entry("a"))
     assert held(store)["generation"] == alone
@@ -277,15 +300,24 @@ def test_compaction_changes_no_answer(store: Store) -> None:
     assert held(store) == before
 
 
+def room(store: Store) -> int:
+    """Bytes that a library takes; without its catalog where PostgreSQL keeps the room for rows to come."""
+    database = getattr(store, "database", None)
+    with store.snapshot() as snapshot:
+        size = snapshot.counts()["bytes"]
+    if not isinstance(database, PostgresDatabase):
+        return size
+    with database.reading() as catalog:
+        return size - database.bytes(catalog)
+
+
 def test_compaction_gives_room_back(store: Store) -> None:
     for key in "abcdefgh":
         store.add(entry(key, segments=40))
-    with store.snapshot() as snapshot:
-        full = snapshot.counts()["bytes"]
+    full = room(store)
     store.delete(list("bcdefgh"))
     store.compact()
-    with store.snapshot() as snapshot:
-        assert snapshot.counts()["bytes"] < 0.6 * full
+    assert room(store) < 0.6 * full
 
 
 def test_a_snapshot_stands_still(store: Store) -> None:
@@ -296,7 +328,7 @@ def test_a_snapshot_stands_still(store: Store) -> None:
         store.add(entry("a", 1))
         store.delete(["b"])
         store.add(entry("d"))
-        store.set_metadata("c", Metadata(title="new"))
+        store.set_metadata({"c": Metadata(title="new")})
         assert contents(snapshot) == before
         store.compact()
         store.add(entry("e"))
@@ -318,15 +350,33 @@ def test_paths_and_metadata_can_change(store: Store) -> None:
     store.add(entry("a", paths=["/one.mp4", "/two.mp4"]))
     store.set_paths({"a": ["/three.mp4", "/one.mp4"]})
     said = Metadata("A title", ("x", "y"), "2026-11-22T10:00:00+01:00", "user", "holidays")
-    store.set_metadata("a", said)
+    store.set_metadata({"a": said})
     with store.snapshot() as snapshot:
         (media,) = snapshot.media()
     assert media == replace(entry("a").media, paths=("/three.mp4", "/one.mp4"), metadata=said)
-    for change in (partial(store.set_paths, {"nobody": ["/x"]}), partial(store.set_metadata, "nobody", said)):
+    for change in (partial(store.set_paths, {"nobody": ["/x"]}), partial(store.set_metadata, {"nobody": said})):
         with pytest.raises(NoSuchMedia, match="nobody"):
             change()
     with pytest.raises(ValueError, match="delete"):
         store.set_paths({"a": []})
+
+
+def test_what_is_known_of_many_changes_in_one_step(store: Store) -> None:
+    given = {key: entry(key) for key in "abc"}
+    for each in given.values():
+        store.add(each)
+    said = {"a": Metadata("one", ("x",)), "c": Metadata("two", collection="home")}
+    with pytest.raises(NoSuchMedia, match="nobody"):
+        store.set_metadata({**said, "nobody": Metadata("three")})
+    with store.snapshot() as snapshot:
+        assert {media.metadata for media in snapshot.media()} == {Metadata()}
+    store.set_metadata(said)
+    with store.snapshot() as snapshot:
+        assert {media.key: media.metadata for media in snapshot.media()} == {"b": Metadata(), **said}
+    generation = held(store)["generation"]
+    for key, each in given.items():
+        store.add(replace(each, media=replace(each.media, metadata=said.get(key, Metadata()))))
+    assert held(store)["generation"] == generation
 
 
 def test_a_path_names_one_media(store: Store) -> None:
@@ -390,6 +440,16 @@ def test_nearest_is_the_plain_maximum(store: Store) -> None:
                 table = snapshot.segments(ranking.segments)
                 places = zip(snapshot.media_at(table.media), table.spans[:, 0], strict=True)
                 assert {(m.key, s) for m, s in places} == {hit[1:] for hit in expected}
+
+
+def test_a_media_without_a_date_is_of_no_time(store: Store) -> None:
+    store.add(entry("a", metadata=Metadata(recorded="2026-01-02", recorded_source="manifest")))
+    store.add(entry("b", 1))
+    where = Filter(after="2026-01-01")
+    with store.snapshot() as snapshot:
+        assert keys(snapshot, where) == ["a"]
+        (ranking,) = snapshot.nearest(directions(1, 5), SEEN.id, 100, where)
+        assert sorted(ranking.segments.tolist()) == snapshot.numbers(only("a")).tolist()
 
 
 def test_a_filter_starves_no_ranking(store: Store) -> None:
@@ -589,9 +649,7 @@ def test_the_new_recipe_alone_is_a_library_like_any_other(store: Store, other: S
     for each in made:
         store.extend(extended(each))
     store.choose(Searched.NEW)
-    switched = held(store)
-    with store.snapshot() as snapshot:
-        full = snapshot.counts()["bytes"]
+    switched, full = held(store), room(store)
     store.drop(Searched.OLD)
     assert held(store) == switched
     assert store.catalog.reembedding() is None
@@ -609,7 +667,7 @@ def test_the_new_recipe_alone_is_a_library_like_any_other(store: Store, other: S
     assert held(other) == switched
     with store.snapshot() as snapshot:
         assert set(snapshot.held()) == NEW.spaces
-        assert snapshot.counts()["bytes"] < full
+    assert room(store) < full
     with pytest.raises(SpaceMismatch, match="another library"):
         store.add(entry("d"))
 
@@ -637,7 +695,7 @@ def test_media_change_while_two_recipes_are_held(store: Store, other: Store) -> 
     made = begun(store, *"abcd")
     for each in made:
         store.extend(extended(each))
-    store.set_metadata("a", Metadata(title="another"))
+    store.set_metadata({"a": Metadata(title="another")})
     store.set_paths({"b": ["/elsewhere.mp4"]})
     store.delete(["c"])
     store.add(entry("d", 9))
@@ -656,7 +714,7 @@ def test_media_change_while_two_recipes_are_held(store: Store, other: Store) -> 
         other.extend(extended(each))
     other.choose(Searched.NEW)
     other.drop(Searched.OLD)
-    other.set_metadata("a", Metadata(title="another"))
+    other.set_metadata({"a": Metadata(title="another")})
     other.set_paths({"b": ["/elsewhere.mp4"]})
     assert held(store) == held(other)
 
@@ -817,6 +875,43 @@ def test_the_catalog_remembers(store: Store) -> None:
     assert catalog.quarantined() == bad[:1]
 
 
+def test_the_catalog_remembers_many_files_in_one_step_and_whose_they_are(store: Store) -> None:
+    catalog = store.catalog
+    odd = "/clips/\udcff.mp4"
+    stats = {"/x": FileStat(1, 2, 2**64 - 1, "a"), odd: FileStat(3, 4, 5, "b")}
+    catalog.remember_all(stats)
+    catalog.remember_all({})
+    assert catalog.stats(["/x", "/nobody", odd]) == stats
+    catalog.remember_all({"/x": FileStat(9, 2, 3, "c")})
+    assert catalog.stats(["/x"]) == {"/x": FileStat(9, 2, 3, "c")}
+    assert catalog.stats([]) == catalog.owners([]) == {}
+    store.add(entry("a", paths=["/one.mp4", odd]))
+    store.add(entry("b", paths=["/two.mp4"]))
+    assert catalog.owners(["/two.mp4", odd, "/x"]) == {"/two.mp4": "b", odd: "a"}
+    store.delete(["a"])
+    assert catalog.owners(["/one.mp4", "/two.mp4"]) == {"/two.mp4": "b"}
+
+
+def test_media_are_counted_by_kind(store: Store) -> None:
+    with store.snapshot() as snapshot:
+        assert snapshot.kinds() == {}
+    for key, kind in (("a", MediaKind.VIDEO), ("b", MediaKind.SOUND), ("c", MediaKind.VIDEO)):
+        store.add(entry(key, kind=kind, metadata=Metadata(collection=key)))
+    with store.snapshot() as snapshot:
+        assert list(snapshot.kinds().items()) == [(MediaKind.SOUND, (1, 12.0)), (MediaKind.VIDEO, (2, 24.0))]
+        assert snapshot.kinds(Filter(collection="b")) == {MediaKind.SOUND: (1, 12.0)}
+
+
+def test_the_paths_of_all_media_are_told_a_page_at_a_time(store: Store) -> None:
+    odd = "/clips/\udcff.mp4"
+    for key, paths in (("b", ["/z.mp4", odd]), ("a", ["/y.mp4"]), ("c", ["/x.mp4"])):
+        store.add(entry(key, paths=paths))
+    assert store.catalog.paths("", 2) == {"a": ("/y.mp4",), "b": ("/z.mp4", odd)}
+    assert list(store.catalog.paths("", 2)) == ["a", "b"]
+    assert store.catalog.paths("b", 2) == {"c": ("/x.mp4",)}
+    assert store.catalog.paths("c", 2) == {}
+
+
 def test_quarantine_keeps_how_often_and_until_when(store: Store) -> None:
     catalog = store.catalog
     catalog.quarantine(Quarantined("/x", "its decoder died", 1.5, 2, 3, 1, 61.5))
@@ -872,11 +967,11 @@ def test_lines_over_a_span_are_those_that_it_overlaps(store: Store, span: tuple[
     store.add(entry("b"))
     with store.snapshot() as snapshot:
         every = [line for lines in snapshot.lines(snapshot.numbers(only("a"))) for line in lines]
-        found = snapshot.lines_over("a", TimeSpan(*span))
+        (found, none) = snapshot.lines_over([("a", TimeSpan(*span)), ("nobody", TimeSpan(0, 9))])
         plain = [line for line in every if line.span.overlaps(TimeSpan(*span))]
         assert sorted(found, key=repr) == sorted(plain, key=repr)
         assert [line.span for line in found] == sorted(line.span for line in found)
-        assert snapshot.lines_over("nobody", TimeSpan(0, 9)) == []
+        assert none == []
 
 
 def test_keys_are_kept_by_name_and_forgotten(store: Store) -> None:
@@ -955,3 +1050,174 @@ def test_staging_folders_come_and_go(store: Store) -> None:
     for job in ("", "..", "a/b", ".hidden"):
         with pytest.raises(ValueError, match="cannot name a folder"):
             catalog.staging(job)
+
+
+# ---------------------------------------------------------------------------------------------- who is told, and quotas
+
+HOOK = Hook("h1", "https://a.example/hook", "whsec_AAAA", frozenset({Kind.JOB_DONE}), "home", created=1.0)
+
+
+def test_what_happens_is_kept_for_those_who_listen(store: Store) -> None:
+    store.add(entry("a"))
+    notices = store.catalog.notices
+    assert notices.happenings(9) == []  # nobody listens
+    notices.write_hook(HOOK)
+    notices.write_hook(replace(HOOK, url="https://b.example", active=False))
+    assert notices.hooks() == [replace(HOOK, url="https://b.example", active=False)]
+    store.add(entry("c"))
+    assert notices.happenings(9) == []  # nor does this one
+    notices.write_hook(HOOK)
+    store.add(entry("a"))  # as it is
+    store.add(entry("b", metadata=Metadata(collection="home")))
+    store.set_metadata({"b": Metadata("x", collection="home")})
+    store.delete(["b"])
+    store.catalog.write_run(RunRecord("r", "{}", 1.0))
+    for state in (RunState.RUNNING, RunState.PAUSED, RunState.FAILED, RunState.RUNNING, RunState.DONE, RunState.DONE):
+        store.catalog.write_run(RunRecord("r", "{}", 1.0, state))
+    found = notices.happenings(99)
+    assert [(one.kind, one.about["id"]) for one in sorted(found, key=lambda one: one.at)] == [
+        (Kind.MEDIA_INDEXED, "b"),
+        (Kind.MEDIA_DELETED, "b"),
+        (Kind.JOB_FAILED, "r"),
+        (Kind.JOB_DONE, "r"),
+    ]
+    assert next(one for one in found if one.kind == Kind.MEDIA_DELETED).about["collection"] == "home"
+    assert len(notices.happenings(2)) == 2
+
+
+def test_a_happening_is_told_of_once(store: Store) -> None:
+    notices = store.catalog.notices
+    notices.write_hook(HOOK)
+    store.catalog.write_run(RunRecord("r", "{}", 1.0, RunState.DONE))
+    (found,) = notices.happenings(9)
+    message = Delivery("m1", HOOK.id, found.kind, "{}", 1.0)
+    assert notices.tell(found, [message])
+    assert not notices.tell(found, [replace(message, id="m2")])
+    assert notices.happenings(9) == []
+    assert notices.deliveries(HOOK.id, 9) == [message]
+
+
+def test_a_message_is_sent_by_one_at_a_time(store: Store) -> None:
+    notices, now = store.catalog.notices, time.time()
+    hooks = [replace(HOOK, id=f"h{number}", created=float(number)) for number in range(2)]
+    for hook in hooks:
+        notices.write_hook(hook)
+        own = [Delivery(f"{hook.id}-{n}", hook.id, Kind.PING, "{}", float(n), due=float(n)) for n in range(2)]
+        notices.tell(None, own)
+    notices.tell(None, [Delivery("later", "h0", Kind.PING, "{}", 9.0, due=now + 1_000)])
+    first, second = notices.claim(processes.me(), 60.0), notices.claim(processes.me(), 60.0)
+    assert first
+    assert second
+    assert {first[0].id, second[0].id} == {"h0-0", "h1-0"}  # one to each
+    assert first[1].id == first[0].hook
+    assert notices.claim(processes.me(), 60.0) is None
+    notices.settle(replace(first[0], state=DeliveryState.DELIVERED, tries=1, status=204, told="taken", due=now))
+    again = notices.claim(processes.me(), 60.0)
+    assert again
+    assert again[0].id == f"{first[0].hook}-1"
+    assert [one.state for one in notices.deliveries(first[0].hook, 9) if one.id == first[0].id] == ["delivered"]
+    assert notices.again(first[0].hook, first[0].id)
+    assert not notices.again(again[0].hook, again[0].id)  # somebody is at it
+    assert notices.forget_hook(second[0].hook)
+    assert not notices.forget_hook(second[0].hook)
+    assert notices.deliveries(second[0].hook, 9) == []
+
+
+def test_a_hook_that_was_forgotten_meanwhile_stays_so(store: Store) -> None:
+    notices = store.catalog.notices
+    notices.write_hook(HOOK)
+    off = replace(HOOK, active=False)
+    assert notices.change_hook(HOOK.id, lambda now: replace(now, active=False)) == off
+    assert notices.hooks() == [off]
+    notices.forget_hook(HOOK.id)
+    assert notices.change_hook(HOOK.id, lambda now: HOOK) is None
+    assert notices.hooks() == []
+    notices.tell(None, [Delivery("m", HOOK.id, Kind.PING, "{}", 1.0)])  # it was made before
+    notices.tidy()
+    assert notices.deliveries(HOOK.id, 9) == []
+
+
+def test_of_two_who_change_a_hook_neither_undoes_what_the_other_did(store: Store) -> None:
+    notices = store.catalog.notices
+    notices.write_hook(HOOK)
+
+    def change(letter: str) -> None:
+        for _ in range(20):
+            notices.change_hook(HOOK.id, lambda now: replace(now, url=now.url + letter))
+
+    with ThreadPoolExecutor(2) as crew:
+        list(crew.map(change, "xy"))
+    (found,) = notices.hooks()
+    assert sorted(found.url.removeprefix(HOOK.url)) == ["x"] * 20 + ["y"] * 20
+
+
+def test_hooks_end_with_the_key_that_set_them(store: Store) -> None:
+    catalog, notices = store.catalog, store.catalog.notices
+    for id in ("mine", "other"):
+        catalog.write_key(ApiKey(id, id, b"", frozenset(), "", 0.0, 1.0))
+        assert notices.write_hook(replace(HOOK, id=id, owner=id))
+    assert notices.write_hook(HOOK)
+    notices.tell(None, [Delivery("m", "mine", Kind.PING, "{}", 1.0)])
+    assert catalog.forget_key("mine")
+    assert {hook.id for hook in notices.hooks()} == {HOOK.id, "other"}
+    assert notices.deliveries("mine", 9) == []
+    assert not notices.write_hook(replace(HOOK, id="late", owner="mine"))  # asked for just before
+    notices.tidy()
+    assert {hook.id for hook in notices.hooks()} == {HOOK.id, "other"}
+
+
+def test_a_message_that_is_not_sent_in_time_is_sent_by_another(store: Store) -> None:
+    notices = store.catalog.notices
+    notices.write_hook(HOOK)
+    notices.tell(None, [Delivery("m", HOOK.id, Kind.PING, "{}", 1.0)])
+    for seconds in (-1.0, 60.0):
+        found = notices.claim(processes.me(), seconds)
+        assert found
+        assert found[0].id == "m"
+    assert notices.claim(processes.me(), 60.0) is None
+
+
+def test_what_is_long_over_is_forgotten(store: Store) -> None:
+    notices, now = store.catalog.notices, time.time()
+    for run, state in (("over", RunState.DONE), ("open", RunState.RUNNING)):
+        store.catalog.write_run(RunRecord(run, "{}", 1.0, state))
+        notices.write_hook(replace(HOOK, id=run, job=run, created=1.0))
+    notices.write_hook(HOOK)
+    notices.tell(None, [Delivery(name, HOOK.id, Kind.PING, "{}", 1.0, due=1.0) for name in ("old", "new", "waiting")])
+    for name, due in (("old", 1.0), ("new", now)):
+        notices.settle(Delivery(name, HOOK.id, Kind.PING, "{}", 1.0, DeliveryState.DELIVERED, 1, due))
+    notices.tidy()
+    assert {one.id for one in notices.deliveries(HOOK.id, 9)} == {"new", "waiting"}
+    assert {hook.id for hook in notices.hooks()} == {HOOK.id, "open"}
+
+
+def test_what_was_sent_counts_until_it_is_gone(store: Store) -> None:
+    quotas = store.catalog.quotas
+    quotas.set(Quota(Whose.KEY, "k", most_bytes=100, most_media=2))
+    quotas.set(Quota(Whose.COLLECTION, "c", most_seconds=5.0))
+    at = time.time()
+
+    def sends(name: str, size: int, owner: str = "k", collection: str = "") -> str:
+        short = quotas.take(Deposit(name, owner, collection, f"/sent/{name}\udcff", size, at))
+        return short.what if short else ""
+
+    assert [sends("a", 60), sends("b", 50), sends("c", 40), sends("d", 0)] == ["", "bytes", "", "media"]
+    assert sends("other", 10**9, owner="l") == ""
+    assert quotas.use(Whose.KEY, "k") == Use(100, 2)
+    quotas.moved("/sent/a\udcff", "/kept/a")
+    quotas.gone(["/kept/a"])
+    assert quotas.use(Whose.KEY, "k") == Use(40, 1)
+    assert sends("e", 60) == ""
+    quotas.withdraw("/sent/e\udcff")
+    quotas.moved("/sent/c\udcff", "/kept/c")
+    assert sends("f", 40) == ""
+    quotas.moved("/sent/f\udcff", "/kept/c")  # the same bytes
+    assert [one.path for one in quotas.deposits() if one.owner == "k"] == ["/kept/c"]
+    assert sends("g", 1, collection="c") == ""
+    quotas.lasts({"/sent/g\udcff": 6.0})
+    assert sends("h", 1, owner="l", collection="c") == "seconds"
+    quotas.gone(["/sent/g\udcff"])
+    assert quotas.use(Whose.COLLECTION, "c") == Use(0, 0, 6.0, at)
+    quotas.set(Quota(Whose.COLLECTION, "c"))
+    assert [quota.name for quota, _ in quotas.all()] == ["k"]
+    assert sends("h", 1, owner="l", collection="c") == ""

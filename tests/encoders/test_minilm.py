@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,6 +63,44 @@ def test_a_sentence_is_what_the_definition_says() -> None:
         np.testing.assert_allclose(row, by_definition(weights, tokenizer.encode(sentence).ids), atol=1e-5)
 
 
+def test_a_long_sentence_is_what_the_definition_says() -> None:
+    """Alone it is padded, too: lengths of long ones are few, as the runtime keeps memory for each."""
+    weights = load_file(MINILM.path("model/model.safetensors"))
+    tokenizer = Tokenizer.from_file(str(MINILM.path("model/tokenizer.json")))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(minilm.LONGEST)
+    for sentence in ("the cat sat on the mat and " * 5, "a parrot " * 100):
+        (row,) = minilm.build().encode([sentence])
+        np.testing.assert_allclose(row, by_definition(weights, tokenizer.encode(sentence).ids), atol=1e-5)
+
+
+def test_all_of_a_process_have_one_network_and_take_turns() -> None:
+    one, other = minilm.build(), minilm.build()
+    sentences = [f"{word} is on the mat" for word in ("a cat", "nobody", "the old dog of a neighbour")]
+    alone = [one.encode([sentence]) for sentence in sentences]
+    assert one._network is other._network
+    with ThreadPoolExecutor(4) as many:
+        found = list(many.map(lambda at: (one, other)[at % 2].encode([sentences[at % 3]]), range(60)))
+    for at, vectors in enumerate(found):
+        np.testing.assert_array_equal(vectors, alone[at % 3])
+
+
+def test_batches_have_few_lengths() -> None:
+    encoder, seen = minilm.build(), set[int]()
+
+    def network(given: list[np.ndarray]) -> np.ndarray:
+        tokens, mask = given
+        assert tokens.shape == mask.shape
+        seen.add(tokens.shape[1])
+        return np.ones((len(tokens), encoder.dimension), np.float32)
+
+    vars(encoder)["_network"] = network
+    for count in range(2 * minilm.LONGEST):
+        encoder.encode(["cat " * count])
+    assert max(seen) == minilm.LONGEST
+    assert len(seen) <= minilm.EXACT + minilm.LONGEST / minilm.STEP
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of libraries that are not ours
 def test_sentence_transformers_agrees() -> None:
@@ -71,6 +110,13 @@ def test_sentence_transformers_agrees() -> None:
     wanted = theirs.encode(list(SENTENCES), normalize_embeddings=True)
     cosines = (minilm.build().encode(SENTENCES) * wanted).sum(axis=1)
     assert cosines.min() >= 0.9999
+
+
+def test_many_sentences_are_what_each_is_alone() -> None:
+    """In several batches at a time, and not in the order in which they come."""
+    encoder = minilm.build()
+    many = [f"{'a very ' * (number % 5)}large parrot number {number}" for number in range(39)]
+    np.testing.assert_allclose(encoder.encode(many), np.concatenate([encoder.encode([one]) for one in many]), atol=1e-5)
 
 
 def test_what_stands_behind_the_last_token_is_not_read() -> None:

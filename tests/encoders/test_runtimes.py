@@ -42,7 +42,7 @@ def test_every_runtime_gives_the_rows_of_torch(folder: Path, runtime: str) -> No
     np.testing.assert_allclose(rows(opened(folder, runtime=runtime)), rows(opened(folder, runtime="torch")), atol=SAME)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "compile", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("compile", marks=pytest.mark.slow), "openvino"])
 def test_bf16_is_near(folder: Path, runtime: str) -> None:
     exact, rough = rows(opened(folder, runtime="torch")), rows(opened(folder, runtime=runtime, precision="bf16"))
     assert (exact * rough).sum(axis=1).min() > 0.999

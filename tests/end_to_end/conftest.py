@@ -33,7 +33,7 @@ def _in(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _clips(folder: Path) -> Path:
-    """Three files that can be indexed, in `clips`."""
+    """Three files that can be indexed, in `clips`; they are so short that one decoder is quickest."""
     made = folder / "clips"
     made.mkdir()
     clips.film(made / "first.mp4", ["red", "blue"])
@@ -100,7 +100,7 @@ def media(tmp_path: Path) -> Path:
 @pytest.fixture
 def indexed(no_weights: None, media: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """The folder `clips`, indexed into `lib`, for this test alone."""
-    assert main(["index", str(media)]) == 0
+    assert main(["index", str(media), "--jobs", "1"]) == 0
     capsys.readouterr()
     return media
 
@@ -111,7 +111,7 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips.picture(folder / "red.png", "red")
     with pytest.MonkeyPatch.context() as patch:
         _in(folder, patch)
-        assert main(["index", str(_clips(folder))]) == 0
+        assert main(["index", str(_clips(folder)), "--jobs", "1"]) == 0
     return folder
 
 

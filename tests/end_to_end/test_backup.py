@@ -42,8 +42,9 @@ def test_told_in_a_line(indexed, capsys):
     assert capsys.readouterr().out.startswith("second: 3 media, ")
     assert main(["backup", "monday"]) == 1
     assert capsys.readouterr().err == "reelseek: monday is there already: name a new or empty folder\n"
-    assert main(["restore", "nowhere"]) == 1
+    assert main(["restore", "nowhere", "--library", "third"]) == 1
     assert "there is no library at" in capsys.readouterr().err
+    assert not Path("third").exists()
 
 
 def test_a_store_without_files_has_other_ways():

@@ -6,6 +6,7 @@ from pathlib import Path
 import filming
 import pytest
 from documents import documented, fits, printed_by, shape
+from end_to_end.conftest import _in
 from filming import Picture, number_of, write
 from media_files import film_with_tone, jpeg
 
@@ -16,17 +17,37 @@ from indexer.media import pyav
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def films(no_weights: None, tmp_path: Path, capsys: Captured) -> Path:
+def _indexed(within: Path) -> Path:
     """A film of three seconds with a keyframe a second, a silent one and a picture, indexed into `lib`."""
-    folder = tmp_path / "films"
+    folder = within / "films"
     folder.mkdir()
     film_with_tone(folder).path.rename(folder / "me@home.mp4")
     write(folder / "mute.mkv", filming.film(20), Picture())
     jpeg(folder)
-    assert main(["index", str(folder)]) == 0
+    assert main(["index", str(folder), "--jobs", "1"]) == 0
+    return folder
+
+
+@pytest.fixture
+def films(no_weights: None, tmp_path: Path, capsys: Captured) -> Path:
+    folder = _indexed(tmp_path)
     capsys.readouterr()
     return folder
+
+
+@pytest.fixture(scope="module")
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        _in(folder, patch)
+        _indexed(folder)
+    return folder
+
+
+@pytest.fixture
+def kept(_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `films`, for tests that make nothing: all of them share it."""
+    _in(_kept, monkeypatch)
 
 
 def cut(capsys: Captured, *words: str) -> tuple[int, str, str]:
@@ -106,7 +127,7 @@ def test_an_early_beginning_is_told(films, capsys):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
-def test_what_cannot_be_is_one_line(films, capsys, words, code, told):
+def test_what_cannot_be_is_one_line(kept, capsys, words, code, told):
     before = sorted(Path().rglob("*"))
     found, out, err = cut(capsys, *words)
     assert (found, out) == (code, "")

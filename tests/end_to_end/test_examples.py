@@ -1,20 +1,23 @@
 """Queries that show something instead of saying it, through the command line: real files, and fake encoders."""
 
+import shutil
 from pathlib import Path
 
 import clips
 import pytest
 from documents import found
+from end_to_end.conftest import _in
 
 from api import Library
 from api.main import main
 from retriever.errors import QueryError
 
 
-@pytest.fixture
-def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(scope="module")
+def _indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Films of two colours each, a tone and a silence; and files that are not in the library."""
-    folder = tmp_path / "films"
+    within = tmp_path_factory.mktemp("shown")
+    folder = within / "films"
     folder.mkdir()
     for name, colours in {
         "red_blue": ["red", "blue"],
@@ -26,13 +29,22 @@ def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         clips.film(folder / f"{name}.mp4", colours)
     clips.tone(folder / "tone.wav", [False, True])
     clips.tone(folder / "silence.wav", [False, False])
-    clips.picture(tmp_path / "yellow.png", "yellow")
-    clips.picture(tmp_path / "my red (1).png", "red")
-    clips.film(tmp_path / "strange.mp4", ["white", "blue", "green"])
-    clips.tone(tmp_path / "loud.wav", [True])
-    assert main(["index", str(folder)]) == 0
-    capsys.readouterr()
-    return folder
+    clips.picture(within / "yellow.png", "yellow")
+    clips.picture(within / "my red (1).png", "red")
+    clips.film(within / "strange.mp4", ["white", "blue", "green"])
+    clips.tone(within / "loud.wav", [True])
+    (within / "notes.txt").write_text("not a picture")
+    with pytest.MonkeyPatch.context() as patch:
+        _in(within, patch)
+        assert main(["index", str(folder), "--jobs", "1"]) == 0
+    return within
+
+
+@pytest.fixture
+def films(_indexed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All tests share them, since they only look."""
+    _in(_indexed, monkeypatch)
+    return _indexed / "films"
 
 
 def places(moments: list[dict]) -> list[tuple[str, int]]:
@@ -108,7 +120,7 @@ def test_a_frame_on_show_for_long_is_what_any_of_its_seconds_show(films, capsys)
     [
         ("image:nowhere.png", "nowhere.png cannot be opened"),
         ("image:strange.mp4", "image:strange.mp4 is a video: write clip:strange.mp4"),
-        ("clip:yellow.png", "clip:yellow.png is a image: write image:yellow.png"),
+        ("clip:yellow.png", "clip:yellow.png is a picture: write image:yellow.png"),
         ("sound:strange.mp4", "strange.mp4"),
         ("clip:strange.mp4@99-100", "lasts 0:06.0"),
         ("clip:strange.mp4@3-2", "start < end"),
@@ -117,7 +129,6 @@ def test_a_frame_on_show_for_long_is_what_any_of_its_seconds_show(films, capsys)
     ],
 )
 def test_an_example_that_cannot_be_had_is_one_line(films, capsys, query, told):
-    Path("notes.txt").write_text("not a picture")
     assert main(["search", query]) != 0
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
@@ -129,8 +140,10 @@ def test_python_asks_the_same_way(films):
         again = library.search("image:yellow.png", min_confidence=0)
         assert first.moments == again.moments
         assert library.relevance("image:yellow.png", str(films / "green_yellow.mp4"))[0].peak > 0
-        Path("yellow.png").unlink()
+        shutil.copy("yellow.png", "gone.png")
+        assert library.search("image:gone.png", min_confidence=0).moments
+        Path("gone.png").unlink()
         with pytest.raises(Exception, match="cannot be opened"):
-            library.search("image:yellow.png")
+            library.search("image:gone.png")
         with pytest.raises(QueryError, match="image:"):
             library.search("image:x(1)")

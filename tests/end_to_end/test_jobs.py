@@ -289,3 +289,105 @@ def test_watching_ends_with_a_wish_or_the_keyboard(desk: Desk) -> None:
     assert [Path(media["media"].path).name for media in desk.held()["media"].values()] == ["c.synthetic"]
     (job,) = desk.jobs()
     assert (job["state"], job["counts"]["renamed"]) == ("done", 1)
+
+
+# ---------------------------------------------------------------------------------------------------- embedding again
+
+HUES = ("reembed", "--model", "hues", "--jobs", "1")
+
+
+@pytest.fixture
+def made(long: Desk) -> Desk:
+    """A library of the two, and a job that is done."""
+    code, _, said = long.run("index", "clips")
+    assert code == 0, said
+    return long
+
+
+def embedding(desk: Desk) -> dict[str, Any]:
+    (job,) = [job for job in desk.jobs() if job["request"]["kind"] == "reembed"]
+    return job
+
+
+def switched(desk: Desk) -> dict[str, Any]:
+    code, _, said = desk.run("reembed", "--search", "new")
+    assert code == 0, said
+    return desk.held()
+
+
+@pytest.mark.slow
+def test_embedding_again_is_a_job_that_is_paused_killed_and_resumed(made: Desk, tmp_path: Path) -> None:
+    before = made.held()
+    running = made.start(*HUES, slow=SLOW)
+    made.until(lambda: made.checkpoints() >= 2)
+    job = embedding(made)
+    assert (job["state"], job["counts"]["files"], job["request"]["paths"]) == ("running", 2, [])
+    assert f":{running.pid}:" in job["by"]
+    code, out, _ = made.run("jobs", "list")
+    assert code == 0
+    assert "all media again, pack offline" in out
+    assert "reembed: all media" in made.run("jobs", "show", job["id"])[1]
+    assert made.run("jobs", "pause", job["id"])[0] == 0
+    _, said = running.communicate(timeout=LIMIT)
+    assert running.returncode == 0, said
+    assert said.splitlines()[-1].startswith(f"job {job['id']} is paused: reelseek jobs resume {job['id']}")
+    kept = made.checkpoints()
+    assert 2 <= kept < CHAPTERS
+
+    resuming = made.start("jobs", "resume", job["id"], slow=SLOW)
+    made.until(lambda: made.checkpoints() > kept)
+    stamps = {path: path.stat().st_mtime_ns for path in (made.folder / "lib" / "staging").glob("*/chapter-*.npz")}
+    resuming.kill()
+    _, said = resuming.communicate()
+    assert "2 files to embed" in said
+    assert embedding(made)["state"] == "interrupted"
+
+    again = made.start(*HUES, slow=SLOW)  # asked for anew it is the same job
+    made.until(lambda: made.checkpoints() > len(stamps))
+    now = {path: path.stat().st_mtime_ns for path in (made.folder / "lib" / "staging").glob("*/chapter-*.npz")}
+    assert stamps.items() <= now.items(), "what was encoded is not encoded again"
+    again.kill()
+    code, _, said = made.run("jobs", "resume", job["id"])
+    assert code == 0, said
+    job = embedding(made)
+    assert (job["state"], job["counts"]["indexed"], job["counts"]["files"]) == ("done", 2, 2)
+    assert made.held() == before, "until somebody says so the old one is searched"
+    other = Desk(tmp_path / "other")
+    other.folder.mkdir()
+    assert other.run("index", str(made.clips))[0] == other.run(*HUES)[0] == 0
+    assert switched(made) == switched(other)
+
+
+def test_embedding_again_that_is_cancelled_leaves_the_library_as_it_was(made: Desk) -> None:
+    before = made.held()
+    running = made.start(*HUES, slow=SLOW)
+    made.until(lambda: made.checkpoints() >= 2)
+    job = embedding(made)
+    assert made.asked("jobs", "cancel", job["id"])[1]["jobs"][0]["state"] == "cancelled"
+    _, said = running.communicate(timeout=LIMIT)
+    assert said.splitlines()[-1].startswith(f"job {job['id']} was cancelled")
+    assert made.held() == before
+    code, _, said = made.run("jobs", "resume", job["id"])
+    assert (code, "was cancelled" in said, "reelseek reembed" in said) == (1, True, True)
+    assert made.run("reembed", "--drop", "new")[0] == 0
+    assert made.held() == before
+
+
+def test_what_failed_to_be_embedded_is_tried_again_by_its_job(made: Desk) -> None:
+    (made.clips / "b.synthetic").rename(made.folder / "away")
+    code, found = made.asked(*HUES)
+    assert (code, [Path(one["path"]).name for one in found["run"]["failed"]]) == (0, ["b.synthetic"])
+    assert (found["run"]["job"], found["run"]["stopped"]) == (embedding(made)["id"], "")
+    (made.folder / "away").rename(made.clips / "b.synthetic")
+    code, told = made.asked("jobs", "retry", found["run"]["job"])
+    assert (code, [job["counts"]["indexed"] for job in told["jobs"]]) == (0, [1])
+    assert made.asked("reembed", "--status")[1]["lacking"] == []
+
+
+def test_what_is_no_way_to_another_model_is_no_job(made: Desk) -> None:
+    before = made.jobs()
+    code, _, said = made.run("reembed", "--pack", "offline")
+    assert (code, len(said.splitlines())) == (1, 1)
+    assert "is of recipe" in said
+    assert made.jobs() == before
+    assert made.run("jobs", "retry", "--quarantined")[0] == 3, "there is nothing of it to try again"

@@ -89,6 +89,15 @@ def test_a_wish_is_told_of_while_somebody_is_there_to_hear_it(indexed, capsys):
         assert "is to pause" in call(capsys, "jobs", "list")[1]
 
 
+def test_numbers_are_those_so_far_while_files_are_looked_at(indexed, capsys):
+    with Library.open("lib") as library:
+        (job,) = library.jobs()
+        assert (job.record.counts["looked"], job.record.counts["found"]) == (3, 3)
+        counts = {**job.record.counts, "looked": 512, "found": 5000, "files": 340, "indexed": 12}
+        library.store.catalog.write_run(replace(job.record, state=RunState.PAUSED, counts=counts))
+    assert "12/340 so far, 512 of 5,000 files looked at" in call(capsys, "jobs", "list")[1]
+
+
 def test_what_is_over_is_left_as_it_is(indexed, capsys):
     (job,) = jobs(capsys)
     for verb in ("pause", "cancel", "resume", "pause"):
@@ -128,7 +137,7 @@ def test_a_run_that_fails_says_why_and_can_be_resumed(no_weights, media, capsys)
 def test_a_run_of_bad_files_alone_failed(no_weights, tmp_path, capsys):
     (tmp_path / "empty.mp4").touch()
     assert call(capsys, "index", "empty.mp4")[0] == exits.ERROR
-    assert [(job["state"], job["error"]) for job in jobs(capsys)] == [("failed", "all files were set aside, 1")]
+    assert [(job["state"], job["error"]) for job in jobs(capsys)] == [("failed", "every file was set aside (1)")]
 
 
 def test_files_of_a_job_are_taken_out_of_quarantine_and_tried_again(choking, capsys):
@@ -230,3 +239,28 @@ def test_the_jobs_are_python_too(no_weights, media):
         assert library.retry() == ([], [])
         clips.film(media / "third.mp4", ["white"])
         assert [len(library.index([media]).indexed), len(library.jobs())] == [1, 2]
+
+
+def test_a_pause_is_heard_while_files_are_listed(no_weights, media, capsys, monkeypatch):
+    from indexer import jobs as posts
+    from indexer import places
+
+    monkeypatch.setattr(posts, "LOOK", 0.0)
+    walked, seen = places.walked, []
+
+    def walking(folder):
+        for place, stat in walked(folder):
+            seen.append(place)
+            with Library.open("lib") as library:
+                (job,) = library.jobs()
+                library.store.catalog.wish(job.record.id, Wish.PAUSE)
+            yield place, stat
+
+    monkeypatch.setattr(places, "walked", walking)
+    code, _, err = call(capsys, "index", "clips", "--prune")
+    assert (code, len(seen)) == (exits.OK, 1)
+    assert "is paused" in err
+    monkeypatch.setattr(places, "walked", walked)
+    (job,) = jobs(capsys)
+    assert job["state"] == "paused"
+    assert asked(capsys, "jobs", "resume", job["id"])[1]["jobs"][0]["counts"]["indexed"] == 3

@@ -1,6 +1,5 @@
 """Killed anywhere and started again, a library is identical to an undisturbed one."""
 
-import os
 import random
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from libraries import contents
+from nursery import Nursery
 from reels import write_reel
 
 from retriever.crashpoints import POINTS
@@ -31,19 +31,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def index(library: Path, clips: Path, crash_at: str = "") -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), str(library), str(clips)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "REELSEEK_CRASH_AT": crash_at},
-    )
-
-
-def finish(library: Path, clips: Path) -> None:
-    child = index(library, clips)
-    _, said = child.communicate(timeout=120)
-    assert child.returncode == 0, said.decode()
+def finish(nursery: Nursery, library: Path, clips: Path) -> None:
+    code, said = nursery.run(CHILD, library, clips)
+    assert code == 0, said
 
 
 def held(library: Path) -> dict[str, Any]:
@@ -60,33 +50,38 @@ def held(library: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(nursery: Nursery, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     library = tmp_path_factory.mktemp("undisturbed") / "lib"
-    finish(library, clips)
+    finish(nursery, library, clips)
     return held(library)
 
 
 @pytest.mark.parametrize("point", INDEXING)
-def test_killed_at_a_named_point(point: str, clips: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_at_a_named_point(
+    point: str, nursery: Nursery, clips: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
     killed = 0
     for time_reached in TIMES:
-        child = index(tmp_path / "lib", clips, f"{point}:{time_reached}")
-        child.communicate(timeout=120)
-        killed += child.returncode == -signal.SIGKILL
+        code, _ = nursery.run(CHILD, tmp_path / "lib", clips, crash_at=f"{point}:{time_reached}")
+        killed += code == -signal.SIGKILL
     assert killed, f"{point} was never reached"
-    finish(tmp_path / "lib", clips)
+    finish(nursery, tmp_path / "lib", clips)
     assert held(tmp_path / "lib") == undisturbed
 
 
 @pytest.mark.slow
-def test_killed_at_random(clips: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_at_random(nursery: Nursery, clips: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     """Twenty kills, each at a moment drawn over the length of a run, the library going on from wherever it was."""
     dice = random.Random(20)
     library = tmp_path / "lib"
     for _ in range(20):
-        child = index(library, clips)
+        child = subprocess.Popen(
+            [sys.executable, str(CHILD), str(library), str(clips)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         time.sleep(dice.uniform(0.2, 2.5))
         child.kill()
         child.communicate(timeout=120)
-    finish(library, clips)
+    finish(nursery, library, clips)
     assert held(library) == undisturbed

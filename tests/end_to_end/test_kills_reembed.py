@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from libraries import contents
+from nursery import Nursery
 from reels import write_reel
 
 from retriever.crashpoints import POINTS
@@ -24,12 +26,15 @@ TIMES = (1, 3)
 PLACES = os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)])
 
 
-def started(script: str, *words: str | Path, crash_at: str = "") -> subprocess.Popen[bytes]:
+Child = Callable[..., int]
+
+
+def started(script: str, *words: str | Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, str(HERE / script), *map(str, words)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, "REELSEEK_CRASH_AT": crash_at, "PYTHONPATH": PLACES},
+        env={**os.environ, "PYTHONPATH": PLACES},
     )
 
 
@@ -39,12 +44,20 @@ def ended(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def child(script: str, *words: str | Path, crash_at: str = "") -> int:
-    return ended(started(script, *words, crash_at=crash_at))
+@pytest.fixture(scope="module")
+def child(nursery: Nursery) -> Child:
+    """Runs a script to its end; `crash_at` is where that comes."""
+
+    def run(script: str, *words: str | Path, crash_at: str = "") -> int:
+        code, said = nursery.run(HERE / script, *words, crash_at=crash_at)
+        assert code in (0, -signal.SIGKILL), said
+        return code
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def indexed(child: Child, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library of four clips by the old recipe, one of whose files is gone."""
     folder = tmp_path_factory.mktemp("reembed")
     clips = folder / "clips"
@@ -79,7 +92,7 @@ def held(library: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def built(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(child: Child, indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library with both recipes, never disturbed."""
     library = tmp_path_factory.mktemp("built") / "lib"
     shutil.copytree(indexed, library)
@@ -93,7 +106,9 @@ def undisturbed(built: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def alone(built: Path, undisturbed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def alone(
+    child: Child, built: Path, undisturbed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     library = tmp_path_factory.mktemp("alone") / "lib"
     shutil.copytree(built, library)
     assert child("reembed_child.py", library, "old") == 0
@@ -108,7 +123,9 @@ def test_until_it_is_chosen_nothing_changes(indexed: Path, undisturbed: dict[str
 
 
 @pytest.mark.parametrize("point", BUILDING)
-def test_killed_while_building(point: str, indexed: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_while_building(
+    point: str, child: Child, indexed: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
     library = tmp_path / "lib"
     shutil.copytree(indexed, library)
     killed = [child("reembed_child.py", library, crash_at=f"{point}:{time}") for time in TIMES]
@@ -118,7 +135,7 @@ def test_killed_while_building(point: str, indexed: Path, undisturbed: dict[str,
 
 
 @pytest.mark.parametrize("point", ENDING)
-def test_killed_while_dropping(point: str, built: Path, alone: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_while_dropping(point: str, child: Child, built: Path, alone: dict[str, Any], tmp_path: Path) -> None:
     library = tmp_path / "lib"
     shutil.copytree(built, library)
     assert child("reembed_child.py", library, "old", crash_at=point) == -signal.SIGKILL
@@ -138,7 +155,7 @@ def test_two_at_once_and_a_compaction(indexed: Path, undisturbed: dict[str, Any]
     assert held(library) == undisturbed
 
 
-def test_files_are_indexed_meanwhile(indexed: Path, tmp_path: Path) -> None:
+def test_files_are_indexed_meanwhile(child: Child, indexed: Path, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     shutil.copytree(indexed.parent / "clips", clips)
     write_reel(clips / "four.synthetic", "white", "red")

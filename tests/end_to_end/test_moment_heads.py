@@ -6,6 +6,7 @@ from pathlib import Path
 import clips
 import pytest
 from documents import documented, fits, printed_by, shape
+from end_to_end.conftest import _in
 
 from api.main import main
 from retriever.spanning import MomentHead
@@ -23,18 +24,25 @@ SECONDS = 3.0
 QUICK = ("--epochs", "2", "--batch-size", "4", "--holdout", "0.3")
 
 
-@pytest.fixture
-def shown(no_weights, tmp_path, capsys) -> Path:
-    """Films of two colours, and a sound, indexed."""
-    folder = tmp_path / "clips"
+@pytest.fixture(scope="module")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shown") / "clips"
     folder.mkdir()
     for name, colours in FILMS.items():
         clips.film(folder / name, colours, SECONDS)
     clips.tone(folder / "tone.wav", [False, True])
     clips.picture(folder / "still.png", "red")
-    assert main(["index", str(folder)]) == 0
-    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        _in(folder.parent, patch)
+        assert main(["index", str(folder), "--jobs", "1"]) == 0
     return folder
+
+
+@pytest.fixture
+def shown(_shared, monkeypatch) -> Path:
+    """Films of two colours each, and a sound, indexed: training and searching leave the library as it is."""
+    _in(_shared.parent, monkeypatch)
+    return _shared
 
 
 def manifest(shown: Path, folder: Path, *more: str, timed: bool = True) -> Path:

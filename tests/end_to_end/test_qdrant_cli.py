@@ -69,14 +69,36 @@ def test_a_library_goes_to_a_server_and_comes_back_the_same(indexed, server, cap
     assert found[0] == found[1] == found[2] != []
 
 
+def test_what_is_refused_leaves_nothing_behind(indexed, server, capsys, tmp_path):
+    place, held = f"{server.url}/clips", server.client.get_collections().collections
+    for words in (
+        ["restore", "copies/monday", "--library", place],
+        ["restore", place, "--library", "made"],
+        ["import", "nowhere", "--library", place],
+        ["import", f"{server.url}/nowhere", "--library", "made"],
+        ["import", "http://127.0.0.1:9/nowhere", "--library", "made"],
+    ):
+        capsys.readouterr()
+        assert main(words) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("reelseek: ")
+    assert server.client.get_collections().collections == held
+    assert not (tmp_path / "made").exists()
+    assert main(["import", "lib", "--library", place]) == 0
+    assert main(["import", f"{place}/", "--library", place]) == 1
+    assert "this library itself" in capsys.readouterr().err
+
+
 def test_the_catalog_lies_where_it_is_said(indexed, server, capsys, tmp_path, monkeypatch):
     place, there = f"{server.url}/clips", str(tmp_path / "catalogs" / "clips")
     assert main(["index", str(indexed), "--library", place, "--store-catalog", there]) == 0
     assert main(["stats", "--library", place]) == 1
-    assert "name its folder with --store-catalog" in capsys.readouterr().err
+    assert "name it with --store-catalog" in capsys.readouterr().err
     monkeypatch.setenv("REELSEEK_STORE_CATALOG", there)
     assert stats(capsys, place)["media"] == 3
     assert (tmp_path / "catalogs" / "clips" / "catalog.sqlite").is_file()
+    assert main(["import", place, "--library", "back"]) == 0, "a folder has no other catalog that it could be"
+    assert stats(capsys, "back")["media"] == 3
 
 
 def test_the_doctor_looks_at_the_server_too(indexed, server, tmp_path):
@@ -111,3 +133,54 @@ def test_a_key_is_no_setting_and_not_shown(no_weights, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "in the clear" in shown
     assert "s3cret" not in shown
+
+
+def test_a_catalog_in_postgres_serves_several_machines(indexed, server, postgres, capsys, tmp_path, monkeypatch):
+    """Each has a data folder of its own, and nothing else in common but the two addresses."""
+    place = f"{server.url}/clips"
+    monkeypatch.setenv("REELSEEK_STORE_CATALOG", postgres.place)
+
+    def on(machine: str, *words: str) -> str:
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / machine))
+        return said(capsys, *words, "--library", place)
+
+    def refused(*words: str) -> str:
+        capsys.readouterr()
+        assert main([*words, "--library", place]) in (1, 2)
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    try:
+        on("one", "index", str(indexed / "first.mp4"), str(indexed / "second.mp4"))
+        on("two", "index", str(indexed))
+        assert json.loads(on("one", "stats", "--json"))["media"] == 3
+        for asked in (["blue"], ["heard:tone"], ["blue", "--kind", "video"], ["red", "--path", "*first*"]):
+            words = ["search", *asked, "--min-confidence", "0", "--json"]
+            found = [json.loads(on(machine, *words))["moments"] for machine in ("one", "two")]
+            theirs = json.loads(said(capsys, *words, "--library", "lib"))["moments"]
+            assert [[one["ref"] for one in each] for each in (*found, theirs)] == [[one["ref"] for one in theirs]] * 3
+        assert "second.mp4" in on("one", "delete", str(indexed / "second.mp4"))
+        on("two", "compact")
+        assert json.loads(on("two", "stats", "--json"))["media"] == 2
+        assert [one["state"] for one in json.loads(on("two", "jobs", "list", "--all", "--json"))["jobs"]] == [
+            "done"
+        ] * 2
+        on("one", "keys", "add", "me", "--scope", "search")
+        assert "me" in on("two", "keys", "list")
+        assert "up to date" in on("two", "upgrade")
+        found = {one.name: one for one in checks.library(Settings(library=place, store_catalog=postgres.place))}
+        assert [one.problem for one in found.values()] == [""] * len(found)
+        assert "pg_dump" in refused("backup", "copy")
+        assert not (tmp_path / "one" / "reelseek" / "catalogs" / "catalog.sqlite").exists()
+        assert main(["import", place, "--library", "back"]) == 0
+        assert stats(capsys, "back")["media"] == 2
+        assert main(["import", place, "--library", f"{server.url}/copy"]) == 0  # within one database
+        assert stats(capsys, f"{server.url}/copy") == stats(capsys, "back")
+        monkeypatch.delenv("REELSEEK_STORE_CATALOG")
+        assert "name it with --store-catalog" in refused("stats")
+        monkeypatch.setenv("REELSEEK_STORE_CATALOG", "postgresql://me:s3cret@127.0.0.1/reels")
+        assert "s3cret" not in refused("stats")
+        monkeypatch.setenv("REELSEEK_STORE_CATALOG", "postgresql://me@127.0.0.1:9/reels")
+        assert "the catalog at postgresql://me@127.0.0.1:9/reels does not answer" in refused("stats")
+    finally:
+        postgres.clear()

@@ -36,7 +36,7 @@ def films(no_weights: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     }.items():
         clips.film(folder / f"{name}.mp4", colours)
     clips.tone(folder / "tone.wav", [False, True])
-    assert main(["index", str(folder)]) == 0
+    assert main(["index", str(folder), "--jobs", "1"]) == 0
     capsys.readouterr()
     return folder
 

@@ -14,7 +14,7 @@ import servers
 
 from api import exits
 from api.main import main
-from indexer import _remote, places
+from indexer import _remote, places, waiting
 from indexer.decoding import Decoder, Wanted
 from indexer.media import pyav
 from indexer.sampling import parse
@@ -132,6 +132,20 @@ def test_a_server_that_goes_away_in_the_middle_is_no_end_of_the_film(
                 list(media.frames())
             with pytest.raises(Unreachable):
                 list(media.sound(16_000))
+
+
+def test_who_waits_for_a_server_says_so_and_ends_in_a_line(
+    no_weights: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_remote, "PATIENCE", 1.0)
+    monkeypatch.setattr(waiting, "SOON", 0.0)
+    with servers.web(files={"/a.mp4": b"x"}) as shelf:
+        shelf.fails = [503] * 1000
+        _, said = ran(capsys, "index", f"{shelf.url}/a.mp4", f"{shelf.url}/b.mp4", code=exits.ERROR)
+    waits = f"note: waits for {shelf.url}, which has not answered yet: it is asked for 1 s"
+    assert said.splitlines()[0] == waits
+    assert said.count("waits for") == 1
+    assert "2 files set aside:" in said.splitlines()
 
 
 def test_a_page_is_no_media_and_another_reader_says_what_it_cannot(snow: Path) -> None:

@@ -44,7 +44,7 @@ def shown(no_weights, tmp_path, capsys) -> Path:
     for name, (_, colours) in CAPTIONS.items():
         clips.film(folder / name, colours)
     clips.tone(folder / "tone.wav", [False, True])
-    assert main(["index", str(folder)]) == 0
+    assert main(["index", str(folder), "--jobs", "1"]) == 0
     capsys.readouterr()
     return folder
 

@@ -24,7 +24,7 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         _in(folder, patch)
         clips.picture(folder / "red.png", "red")
         with Library.open("lib") as library:
-            library.index([_clips(folder)])
+            library.index([_clips(folder)], jobs=1)
         yield folder
 
 
@@ -47,6 +47,6 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def own(folder: Path) -> Iterator[Served]:
     """A served library of this test alone, with two films and a tone in it; `clips` is a root."""
     with Library.open("lib") as library:
-        library.index([folder / "clips"])
+        library.index([folder / "clips"], jobs=1)
     with serving(partial(Library.open, folder / "lib"), Settings(roots=str(folder / "clips"))) as served:
         yield served

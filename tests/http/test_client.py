@@ -164,7 +164,8 @@ def test_a_job_is_steered(own: Served, ask: Ask, folder: Path, monkeypatch: pyte
     assert at("resume", job.id).state in ("queued", "running")
     at("cancel", job)
     assert at("wait", job.id).state == "cancelled"
-    refused(ask, 404, own.url, "resume", job)
+    for what in ("pause", "resume", "cancel"):
+        assert "is cancelled" in refused(ask, 409, own.url, what, job).detail
     refused(ask, 404, own.url, "wait", "beefbeef")
     assert refused(ask, 403, own.url, "index", ["/etc"]).title == "not below a root"
 
@@ -172,6 +173,8 @@ def test_a_job_is_steered(own: Served, ask: Ask, folder: Path, monkeypatch: pyte
 def test_what_is_refused_is_told(shared: Served, ask: Ask) -> None:
     at = partial(refused, ask)
     assert at(422, shared.url, "search", "red THEN").position == 4
+    second = at(422, shared.url, "batch", ["red", "red THEN"])
+    assert (second.search, second.position) == (1, 4)
     wrong = at(422, shared.url, "search", "red", limit=0)
     assert [one["path"] for one in wrong.errors] == ["body.limit"]
     assert "beef" in at(404, shared.url, "one", "beef").detail
@@ -185,7 +188,7 @@ def test_a_key_opens_what_is_locked(
     folder: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Library.open("lib") as library:
-        library.index([folder / "clips"])
+        library.index([folder / "clips"], jobs=1)
         key = keys.make(library.store, "reader", "search")[1]
     with serving(partial(Library.open, folder / "lib")) as served:
         assert refused(ask, 401, served.url, "search", "red").title == "a key is needed"
@@ -243,6 +246,9 @@ def _some(name: str) -> tuple[Any, ...]:
     known: dict[str, tuple[Any, ...]] = {"batch": (["a"],), "clip": ("beef@0-1", "x"), "timeline": ("beef", "a")}
     known |= {"index": (["/a"],), **dict.fromkeys(("stream", "thumbnail"), ("beef", "x"))}
     known |= dict.fromkeys(("media", "media_pages", "jobs", "library", "quarantine", "example"), ())
+    known |= dict.fromkeys(("webhooks", "quota", "quotas", "collections"), ()) | dict.fromkeys(
+        ("deliver", "set_quota"), ("beef", "beef")
+    )
     return known.get(name, ("beef",))
 
 

@@ -3,13 +3,19 @@
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import clips
 import httpx
 import pytest
-from serving import Served
+from servers import web
+from serving import Served, serving
+
+from api import Library
+from retriever.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
 HERE = "http://127.0.0.1:8000"
@@ -24,7 +30,17 @@ def test_all_that_is_served_is_told(shared: Served) -> None:
 
 
 @pytest.fixture
-def known(own: Served, folder: Path) -> dict[str, str]:
+def own(folder: Path) -> Iterator[Served]:
+    """As ever, but that it fetches what this machine serves."""
+    with Library.open("lib") as library:
+        library.index([folder / "clips"], jobs=1)
+    settings = Settings(roots=str(folder / "clips"), allow_urls="yes", allow_networks="127.0.0.1")
+    with serving(partial(Library.open, folder / "lib"), settings) as served:
+        yield served
+
+
+@pytest.fixture
+def known(own: Served, folder: Path) -> Iterator[dict[str, str]]:
     """What an example names, and the files that it sends."""
     shutil.copy("red.png", "lion.jpg") if Path("red.png").is_file() else clips.picture(folder / "lion.jpg", "red")
     clips.film(folder / "holiday.mp4", ["yellow", "green"])
@@ -33,13 +49,16 @@ def known(own: Served, folder: Path) -> dict[str, str]:
     (job, *_) = own.client.get("/v1/jobs").json()["jobs"]
     films = own.client.get("/v1/media", params={"path": "first"}).json()["media"]
     names = {"PAGE": found["next_page"], "REF": first["ref"], "ID": films[0]["id"], "JOB": job["id"], "KEY": "rs_a_b"}
-    return names | {"/srv/clips": str(folder / "clips")}
+    hook = own.client.post("/v1/webhooks", json={"url": "https://example.org/hooks/reelseek"}).json()
+    names["HOOK"] = hook["webhook"]["id"]
+    with web(files={"/holiday.mp4": Path("holiday.mp4").read_bytes()}) as shelf:
+        yield names | {"/srv/clips": str(folder / "clips"), "https://cdn.example.org": shelf.url}
 
 
 def sent(client: httpx.Client, command: str, known: dict[str, str]) -> httpx.Response:
     """What curl would send: the few of its options that the page has."""
     for name, value in known.items():
-        command = command.replace(name if name.startswith("/") else f"'${name}'", value).replace(f"${name}", value)
+        command = command.replace(f"'${name}'" if name.isupper() else name, value).replace(f"${name}", value)
     words = iter(shlex.split(command.replace("\\\n", " "), comments=True)[1:])
     url, method, out, headers = "", "", "", {}
     body: dict[str, Any] = {}
@@ -78,7 +97,7 @@ def test_every_command_is_answered(own: Served, known: dict[str, str]) -> None:
     commands = CURL.findall(PAGE)
     assert len(commands) > 20
     # Those that change nothing first: pages are of the library as it was.
-    for command in sorted(commands, key=lambda one: any(word in one for word in ("PATCH", "file=@", "paths"))):
+    for command in sorted(commands, key=lambda one: any(word in one for word in ("PATCH", "file=@", "paths", "url"))):
         wanted = re.search(r"# (4\d\d)$", command)
         answer = sent(own.client, command, known)
         if wanted:

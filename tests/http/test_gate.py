@@ -1,11 +1,16 @@
 """Who is let in, and what every answer carries."""
 
+import re
 import socket
-from typing import Any
+from pathlib import Path
+from typing import Any, Never
 
 import httpx
 import pytest
-from serving import Served
+from serving import Served, problem
+
+from api.problems import KIND
+from indexer import cutting
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::2]"])
@@ -70,9 +75,84 @@ def test_no_path_leads_out(shared: Served, request_line: bytes) -> None:
 
 
 def test_what_is_not_there_and_what_is_not_done(shared: Served) -> None:
-    assert shared.client.get("/v1/nothing").json()["status"] == 404
-    assert shared.client.put("/v1/search").json()["status"] == 405
-    assert "allow" in shared.client.put("/v1/search").headers
+    nothing = problem(shared.client.get("/v1/nothing"), 404)
+    assert nothing["detail"] == "there is nothing at /v1/nothing; /openapi.json tells what there is"
+    for method, path, allowed in (
+        ("PUT", "/v1/search", "POST"),
+        ("POST", "/v1/media/x", "DELETE, GET, HEAD, PATCH"),
+        ("PATCH", "/v1/quotas/key/x", "PUT"),
+        ("POST", "/", "GET, HEAD"),
+        ("HEAD", "/v1/search", "POST"),
+    ):
+        answer = shared.client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        if method != "HEAD":  # of which nobody sees what is said
+            assert problem(answer, 405)["detail"] == f"{method} is not taken at {path}; it takes {allowed}"
+    problem(shared.client.get("/v1/media/"), 404)
+    long = problem(shared.client.request("M" * 99, f"/v1/search?{'x' * 999}"), 405)
+    assert long["detail"].startswith("MMMMMMMMMMMMMMMM is not taken at /v1/search; ")
+    assert len(problem(shared.client.get(f"/{'x' * 9_999}"), 404)["detail"]) < 300
+
+
+def test_the_head_of_what_get_has(shared: Served) -> None:
+    """All of its head, and not a byte of what is behind."""
+    (media, *_) = shared.client.get("/v1/media", params={"kind": "video"}).json()["media"]
+    at = f"/v1/media/{media['id']}"
+    for path in ("/", "/assets/app.js", "/healthz", "/readyz", "/openapi.json", "/v1/media", "/v1/jobs", at):
+        whole, head = shared.client.get(path), shared.client.head(path)
+        assert (whole.status_code, head.status_code, head.content) == (200, 200, b""), path
+        for name in ("content-length", "content-type", "content-security-policy"):
+            assert head.headers[name] == whole.headers[name]
+    whole, part = shared.client.head(f"{at}/stream"), shared.client.head(f"{at}/stream", headers={"range": "bytes=0-9"})
+    assert int(whole.headers["content-length"]) == media["bytes"]
+    assert (part.status_code, part.headers["content-length"]) == (206, "10")
+    assert shared.client.head(f"{at}/thumbnail").headers["content-type"] == "image/jpeg"
+    for path in ("/v1/media/nothing", "/v1/nothing"):
+        gone = shared.client.head(path)
+        assert (gone.status_code, gone.headers["content-type"]) == (404, KIND)
+
+
+def test_the_head_of_a_clip_is_told_without_cutting_it(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there would be one, and not how large, or in which container."""
+    ids = {Path(one["path"]).name: one["id"] for one in shared.client.get("/v1/media").json()["media"]}
+    stretches = ((0, 1), (3, 1), (0, 0.0000001), (99, 100), ("nan", 1))
+    asked = [(id, {"start": start, "end": end}) for id in (*ids.values(), "nothing") for start, end in stretches]
+    asked += [(ids["tone.wav"], {"start": 0}), (ids["tone.wav"], {"start": 0, "end": 1, "odd": 1})]
+    whole = [shared.client.get(f"/v1/media/{id}/clip", params=said) for id, said in asked]
+
+    def cut(*_: object, **__: object) -> Never:
+        raise AssertionError("it was cut")
+
+    monkeypatch.setattr(cutting, "cut", cut)
+    for (id, said), wanted in zip(asked, whole, strict=True):
+        head = shared.client.head(f"/v1/media/{id}/clip", params=said)
+        assert (head.status_code, head.content) == (wanted.status_code, b""), (id, said)
+        same = ["content-security-policy"] + (["accept-ranges"] if wanted.is_success else ["content-type"])
+        assert [head.headers[name] for name in same] == [wanted.headers[name] for name in same]
+        assert "content-length" not in head.headers or not head.is_success
+    assert {answer.status_code for answer in whole} == {200, 404, 422}
+
+
+def test_nobody_over_http_is_told_of_a_shell(shared: Served) -> None:
+    """What is wrong, and who can mend it: who asks has neither commands nor flags."""
+    asked = [
+        shared.search("red", filters={"duration": ["soon"], "after": "never"}),
+        shared.client.get("/v1/jobs/nothing"),
+        shared.client.get("/v1/media/nothing"),
+        shared.client.get("/v1/similar/nothing@0-1"),
+        shared.client.post("/v1/jobs", json={"paths": ["/etc/passwd"]}),
+        shared.client.post("/v1/relocations", json={"new": "/etc"}),
+        shared.client.post("/v1/media", json={"url": "https://example.org/a.mp4"}),
+        shared.client.post("/v1/webhooks", json={"url": "http://10.0.0.1/"}),
+        shared.client.put("/v1/quotas/key/nobody", json={}),
+        shared.client.get("/healthz", headers={"host": "another.example"}),
+        shared.client.get("/healthz", headers={"x-forwarded-for": "192.0.2.1"}),
+        shared.search("image:/etc/passwd"),
+    ]
+    for answer in asked:
+        detail = problem(answer, answer.status_code)["detail"]
+        assert answer.is_client_error, answer.text
+        assert not re.search(r"reelseek [a-z]|--[a-z]|pip ", detail), detail
 
 
 def test_health_and_figures(shared: Served) -> None:

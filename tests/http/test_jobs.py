@@ -3,6 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import clips
@@ -10,7 +11,10 @@ import httpx
 import pytest
 from serving import Served, endless_jobs, problem, serving, strict
 
-from api import Library, wire
+from api import Library, heaps, parts, wire, workshop
+from indexer import pipeline
+from indexer.encoding import Encoders
+from indexer.recipe import Recipe
 from retriever.settings import Settings
 from retriever.types import RunState
 
@@ -46,8 +50,10 @@ def test_nothing_else_of_the_machine_is_indexed(own: Served, folder: Path) -> No
         folder / "clips" / ".." / "secret.mp4",
         folder / "clips" / "way out" / "secret.mp4",
     ]
-    for path in [*outside, folder / "clips" / "link.mp4", "/etc/passwd", folder / "clips" / "nothing.mp4", "s3://b/a"]:
+    for path in [*outside, folder / "clips" / "link.mp4", "/etc/passwd", folder / "nothing.mp4", "s3://b/a"]:
         assert problem(asked(own, path), 403)["title"] == "not below a root"
+    missing = folder / "clips" / "nothing.mp4"
+    assert problem(asked(own, missing), 422)["detail"] == f"{missing} is not there"
     problem(asked(own, "a\0b"), 422)
     problem(asked(own), 422)
     assert own.client.get("/v1/media").json()["total"] == 3
@@ -101,14 +107,50 @@ def test_a_job_is_paused_gone_on_with_and_cancelled(own: Served, folder: Path, s
     clips.film(folder / "clips" / "third.mp4", ["yellow"])
     job = asked(own, folder / "clips").json()["job"]["id"]
     assert state(own, job, "running")["state"] == "running"
+    head = own.client.head(f"/v1/jobs/{job}/events")  # of what has no end yet
+    assert (head.headers["content-type"].split(";")[0], head.content) == ("text/event-stream", b"")
     own.client.post(f"/v1/jobs/{job}/pause")
     assert own.over(job)["state"] == "paused"
     assert own.client.post(f"/v1/jobs/{job}/resume").json()["state"] in ("queued", "running")
     assert state(own, job, "running")["state"] == "running"
     own.client.post(f"/v1/jobs/{job}/cancel")
     assert own.over(job)["state"] == "cancelled"
-    problem(own.client.post(f"/v1/jobs/{job}/resume"), 404)
+    for what in ("pause", "resume", "cancel"):
+        assert f"{job} is cancelled" in problem(own.client.post(f"/v1/jobs/{job}/{what}"), 409)["detail"]
     assert own.client.get("/v1/media").json()["total"] == 3
+
+
+def test_a_job_that_is_over_is_not_steered(own: Served, folder: Path) -> None:
+    clips.film(folder / "clips" / "third.mp4", ["yellow"])
+    (folder / "clips" / "broken.mp4").write_bytes(b"no film")
+    done = asked(own, folder / "clips" / "third.mp4").json()["job"]["id"]
+    failed = asked(own, folder / "clips" / "broken.mp4").json()["job"]["id"]
+    assert (own.over(done)["state"], own.over(failed)["state"]) == ("done", "failed")
+    for what in ("pause", "resume", "cancel"):
+        assert f"{done} is done" in problem(own.client.post(f"/v1/jobs/{done}/{what}"), 409)["detail"]
+    assert own.client.get(f"/v1/jobs/{done}").json()["state"] == "done"
+    assert f"{failed} is failed" in problem(own.client.post(f"/v1/jobs/{failed}/pause"), 409)["detail"]
+    assert own.client.post(f"/v1/jobs/{failed}/resume").json()["state"] in ("queued", "running")
+    assert own.over(failed)["state"] == "failed"
+    assert own.client.post(f"/v1/jobs/{failed}/cancel").json()["state"] == "cancelled"
+
+
+def test_a_job_that_somebody_goes_on_with_at_once_has_not_failed(
+    own: Served, folder: Path, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While whoever was at it still tidies up."""
+    clips.film(folder / "clips" / "third.mp4", ["yellow"])
+    tidy = Event()
+    monkeypatch.setattr("api.workshop.quotas.weigh", lambda *_: tidy.wait(20))
+    job = asked(own, folder / "clips").json()["job"]["id"]
+    assert state(own, job, "running")["state"] == "running"
+    own.client.post(f"/v1/jobs/{job}/pause")
+    assert own.over(job)["state"] == "paused"
+    assert own.client.post(f"/v1/jobs/{job}/resume").json()["state"] == "queued"
+    tidy.set()
+    assert state(own, job, "running")["state"] == "running"
+    own.client.post(f"/v1/jobs/{job}/cancel")
+    assert own.over(job)["state"] == "cancelled"
 
 
 def test_a_job_at_hand_is_handed_back_to_whoever_serves_next(
@@ -131,6 +173,52 @@ def test_a_job_at_hand_is_handed_back_to_whoever_serves_next(
         assert served.over(job)["state"] == "done"
         assert served.over(other)["state"] == "done"
         assert served.client.get("/v1/media").json()["total"] == 3
+
+
+@pytest.fixture
+def made(own: Served, monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """The recipes that models were read for."""
+    done, encoders = list[Recipe](), parts.encoders
+
+    def counted(recipe: Recipe, models: parts.ModelChoice) -> Encoders:
+        done.append(recipe)
+        return encoders(recipe, models)
+
+    monkeypatch.setattr(parts, "encoders", counted)
+    return done
+
+
+def test_models_stay_from_job_to_job_and_are_put_away_when_no_more_come(
+    own: Served, folder: Path, made: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_away = Event()
+
+    def indexed(*colours: str) -> str:
+        film = clips.film(folder / "clips" / f"{'-'.join(colours)}.mp4", list(colours))
+        state: str = own.over(asked(own, film).json()["job"]["id"])["state"]
+        return state
+
+    monkeypatch.setattr(heaps, "tidy", put_away.set)
+    assert [indexed("yellow"), indexed("red", "green")] == ["done"] * 2
+    assert len(made) == 1
+    monkeypatch.setattr(workshop, "REST_S", 0.0)
+    assert put_away.wait(20)
+    assert indexed("blue", "yellow") == "done"
+    assert len(made) == 2
+
+
+def test_models_go_with_a_job_that_broke_them(
+    own: Served, folder: Path, made: list[Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("a slip of ours")
+
+    first, second = (clips.film(folder / "clips" / f"{one}.mp4", [one]) for one in ("yellow", "white"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "index", broken)
+        assert own.over(asked(own, first).json()["job"]["id"])["state"] == "failed"
+    assert own.over(asked(own, second).json()["job"]["id"])["state"] == "done"
+    assert len(made) == 2
 
 
 def test_two_servers_on_one_library_do_each_job_once(own: Served, folder: Path) -> None:

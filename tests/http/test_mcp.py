@@ -92,7 +92,7 @@ async def looks(client: Client) -> None:
     assert (job["state"], job["counts"]["indexed"]) == ("done", 3)
     assert "at character 5" in await complaint(client, "search", query="red THEN")
     assert "less than or equal to 50" in await complaint(client, "search", query="red", limit=51)
-    assert "--duration is 'soon'" in await complaint(client, "search", query="red", filters={"duration": ["soon"]})
+    assert "duration is 'soon'" in await complaint(client, "search", query="red", filters={"duration": ["soon"]})
     assert "beef" in await complaint(client, "transcript", media="beef@0-1")
     assert "file" in await complaint(client, "search", query="image:red.png")
 
@@ -145,7 +145,7 @@ def test_a_library_without_media_is_told_over_stdio(tmp_path: Path) -> None:
 def test_nothing_that_is_not_asked_for_is_told(own: Served) -> None:
     """A film with a thousand lines is read in parts."""
     with Library.open("lib") as library:
-        library.store.set_metadata(library.media()[0].key, Metadata(title="t" * 1000))
+        library.store.set_metadata({library.media()[0].key: Metadata(title="t" * 1000)})
 
         class Long(Local):
             def written(self, id: str) -> str:

@@ -45,6 +45,17 @@ def test_media_are_listed_page_by_page(shared: Served) -> None:
     problem(shared.client.get("/v1/media", params={"kind": "song"}), 422)
 
 
+def test_what_nobody_knows_of_an_address_is_refused(shared: Served) -> None:
+    told = problem(shared.client.get("/v1/media", params={"knd": "video", "limit": 1}), 422)
+    assert told["detail"] == ("query.knd: nobody knows this; it takes collection, kind, limit, page, path, tag")
+    assert [one["path"] for one in told["errors"]] == ["query.knd"]
+    told = problem(shared.client.get("/v1/collections", params={"x" * 1_000: 1, "limit": 1}), 422)
+    assert told["detail"].endswith("; query.limit: nobody knows this; it takes none")
+    assert len(told["detail"]) < 300
+    problem(shared.client.put("/v1/quotas/collection/a/b?dry=1", json={}), 422)
+    assert shared.client.get("/?utm_source=mail").status_code == 200  # the page is for people
+
+
 def test_one_media(shared: Served) -> None:
     for id in ids(shared).values():
         found = shared.client.get(f"/v1/media/{id}")
@@ -86,7 +97,11 @@ def test_a_file_is_played_whole_and_in_ranges(shared: Served) -> None:
         answer = shared.client.get(at, headers={"range": said})
         assert (answer.status_code, answer.content) == (206, part)
         assert answer.headers["content-range"].endswith(f"/{len(whole)}")
-    assert shared.client.get(at, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    behind = shared.client.get(at, headers={"range": f"bytes={len(whole)}-"})
+    assert problem(behind, 416)["detail"] == "the file has no such bytes"
+    assert behind.headers["content-range"] == f"bytes */{len(whole)}"
+    assert shared.client.head(at, headers={"range": f"bytes={len(whole)}-"}).status_code == 416
+    problem(shared.client.get(at, headers={"range": "lines=1-2"}), 400)
 
 
 def test_a_file_that_went_or_became_another_is_not_played(own: Served) -> None:
@@ -97,6 +112,8 @@ def test_a_file_that_went_or_became_another_is_not_played(own: Served) -> None:
         at = f"/v1/media/{found[name]}"
         for path in ("/stream", "/thumbnail", "/clip?start=0&end=1"):
             problem(own.client.get(at + path), 410)
+    moved = problem(own.client.get(f"/v1/media/{found['first.mp4']}/stream"), 410)
+    assert "if it was moved, its path has to follow; whoever runs this server" in moved["detail"]
     assert own.client.get(f"/v1/media/{found['first.mp4']}").json()["there"] is False
     assert {one["media"]["there"] for one in own.found("red", filters={"path": "first"})["moments"]} == {False}
 
@@ -199,6 +216,14 @@ def test_a_list_of_files_is_no_media(own: Served, name: str) -> None:
 def test_nothing_that_is_sent_is_half_kept(own: Served) -> None:
     for form in ({"file": ("a.mp4", b"")}, {"films": ("a.mp4", b"x")}):
         problem(own.client.post("/v1/media", files=form), 422)
+    for field, said, path in (
+        ("file", {"nope": "1"}, "body.nope"),
+        ("films", {"title": "a"}, "body.films"),
+        ("title", {"tags": "a"}, "body.title"),
+        ("tags", {"file": "a.mp4"}, "body.tags"),
+    ):
+        told = problem(own.client.post("/v1/media", files={field: ("a.mp4", b"x")}, data=said), 422)
+        assert path in {one["path"] for one in told["errors"]}
     problem(own.client.post("/v1/media", files={"file": ("a.mp4", b"x")}, data={"recorded": "soon"}), 422)
     problem(own.client.post("/v1/media", content=b"x", headers={"content-type": "video/mp4"}), 422)
     left = [path for path in Path("lib/uploads").rglob("*") if path.is_file()]

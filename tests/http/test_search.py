@@ -1,6 +1,7 @@
 """Questions over HTTP: answered as from Python, page by page, and refused clearly."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_several_at_once_come_in_their_order(shared: Served) -> None:
     strict(wire.Answers, answered.json())
     assert [one["query"] for one in answered.json()["answers"]] == ["blue", "red"]
     problem(shared.client.post("/v1/search/batch", json={"searches": asked * 20}), 422)
+    for bad, title in (
+        ({"query": "red THEN"}, "the query cannot be read"),
+        ({"query": "red", "filters": {"after": "never"}}, "a value is wrong"),
+        ({"query": "red", "page": "x"}, "no such page"),
+    ):
+        refused = problem(shared.client.post("/v1/search/batch", json={"searches": [*asked, bad]}), 422)
+        assert (refused["title"], refused["search"]) == (title, 2)
 
 
 def test_more_of_the_same(shared: Served) -> None:
@@ -118,8 +126,43 @@ def test_no_file_of_the_server_is_shown_to_whoever_asks(shared: Served, term: st
 def test_what_asks_has_to_be_something(shared: Served) -> None:
     problem(shared.client.post("/v1/examples", files={"image": ("a.png", b"")}), 422)
     problem(shared.client.post("/v1/examples", files={"thing": ("a.png", b"x")}), 422)
-    problem(shared.client.post("/v1/search", files={"image": ("a.png", b"no picture")}), 410)
     problem(shared.client.post("/v1/search", files={"search": ("a.json", b"{}")}), 422)
+
+
+def test_a_field_that_nobody_knows_is_refused_before_anything_is_asked(shared: Served) -> None:
+    red, asked = ("red.png", Path("red.png").read_bytes()), {"search": '{"query": "red"}'}
+    told = problem(shared.client.post("/v1/search", files={"picture": red}, data=asked), 422)
+    assert told["detail"] == "body.picture: nobody knows this; it takes clip, image, search, sound"
+    told = problem(shared.client.post("/v1/search", files={"image": red}, data={"serach": "{}"}), 422)
+    assert [one["path"] for one in told["errors"]] == ["body.serach"]
+    told = problem(shared.client.post("/v1/search", files={"image": red}, data={"sound": "robin.ogg"}), 422)
+    assert told["detail"] == "body.sound: it wants a file"
+    assert (
+        problem(shared.client.post("/v1/examples", files=[("image", red), ("clip", red)]), 422)["title"] == "one file"
+    )
+
+
+def test_a_file_that_is_something_else_is_told_by_the_name_that_it_was_sent_as(shared: Served) -> None:
+    tone = ("robin.wav", Path("clips/tone.wav").read_bytes())
+    told = problem(shared.client.post("/v1/search", files={"image": tone}), 422)["detail"]
+    found = re.fullmatch(r"image:(upload-\w+) is a sound: write (sound:\1)", told)
+    assert found, told
+    assert shared.search(found[2]).status_code == 200  # as it says
+    told = problem(shared.client.post("/v1/examples", files={"image": tone}), 422)["detail"]
+    assert told == "`image` is a sound: write `sound`"
+    asked = Path("lib/uploads/asked")
+    there = set(asked.iterdir())
+    for path in ("/v1/search", "/v1/examples"):
+        told = problem(shared.client.post(path, files={"image": ("w.sh", b"echo hello")}), 422)["detail"]
+        assert str(Path.cwd()) not in told
+        assert "image" in told
+    assert len(set(asked.iterdir()) - there) == 1  # that of the question goes within the hour
+
+
+@pytest.mark.parametrize("ref", ["xyz", "deadbeef@1-2"])
+def test_a_wrong_reference_is_for_whoever_asks_to_mend(shared: Served, ref: str) -> None:
+    for answer in (shared.client.get(f"/v1/similar/{ref}"), shared.search(f"like:{ref}")):
+        assert "whoever runs" not in problem(answer, 422)["detail"]
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
@@ -155,7 +198,7 @@ def test_a_query_that_cannot_be_read_is_told_by_its_character(shared: Served) ->
     found = problem(shared.search("red THEN"), 422)
     assert found["position"] == 4
     problem(shared.search("   "), 422)
-    assert "--duration" in problem(shared.search("red", filters={"duration": ["soon"]}), 422)["detail"]
+    assert "duration is 'soon'" in problem(shared.search("red", filters={"duration": ["soon"]}), 422)["detail"]
 
 
 def test_another_type_is_refused(shared: Served) -> None:

@@ -1,7 +1,11 @@
 """Media in pieces, sent by the public client of tus (tuspy), and lines that break."""
 
+import errno
+import fcntl
+import os
 from base64 import b64encode
 from pathlib import Path
+from typing import Never
 
 import clips
 import httpx
@@ -10,6 +14,7 @@ from serving import Served, problem
 
 from api import parcels
 from api.problems import Problem
+from retriever.errors import StoreLocked
 
 tus = pytest.importorskip("tusclient.client", reason="tuspy: the extra test is not installed")
 
@@ -59,6 +64,38 @@ def test_pieces_go_where_the_last_one_ended(own: Served) -> None:
     problem(piece(own, at, 10, b"x"), 409)
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "none"])
+def test_what_cannot_be_a_job_yet_is_an_upload_still(own: Served, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Whole, and counted where it lies; whoever asks again begins the job.  Also where a disk has no links."""
+
+    def refused(*_: object) -> Never:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    at = begun(own, 5, filename="a.mp4").headers["location"]
+    catalog, parts = own.app.state.serving.library.store.catalog, Path("lib/uploads/parcels").absolute()
+
+    def busy(*_: object, **__: object) -> Never:
+        raise StoreLocked("somebody is at it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own.app.state.serving.workshop, "register", busy)
+        problem(piece(own, at, 0, b"01234"), 503)
+        assert own.client.head(at, headers=SPOKEN).status_code == 503
+    (data,) = (file for file in parts.iterdir() if not file.suffix)
+    assert (data.read_bytes(), [one.path for one in catalog.quotas.deposits()]) == (b"01234", [str(data)])
+    assert not list(Path("lib/uploads").rglob("a.mp4"))
+    held = os.open(data, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)  # somebody else makes a media of it
+    assert own.client.head(at, headers=SPOKEN).status_code == 423
+    os.close(held)  # who has died
+    assert own.over(own.client.head(at, headers=SPOKEN).headers["reelseek-job"])["state"] == "failed"
+    (file,) = Path("lib/uploads").absolute().rglob("a.mp4")
+    assert [one.path for one in catalog.quotas.deposits()] == [str(file)]
+    assert [file.suffix for file in parts.iterdir()] == [".json"]
+
+
 def test_what_is_given_up_is_gone(own: Served) -> None:
     at = begun(own, 10).headers["location"]
     piece(own, at, 0, b"01234")
@@ -73,6 +110,11 @@ def test_what_cannot_be_is_refused_before_it_is_sent(own: Served) -> None:
     problem(begun(own, 0), 422)
     problem(begun(own, -1), 422)
     problem(begun(own, 10, recorded="soon"), 422)
+    (wrong,) = problem(begun(own, 10, titel="The sea"), 422)["errors"]
+    assert wrong["path"] == "header.Upload-Metadata.titel"
+    assert "collection, filename, " in wrong["message"]
+    said = {"name": "a.mp4", "type": "video/mp4", "filetype": "video/mp4", "relativePath": "null"}  # as Uppy says
+    assert begun(own, 10, filename="a.mp4", **said).status_code == 201
     problem(own.client.post("/v1/uploads", headers=SPOKEN | {"upload-length": "9", "upload-metadata": "title !"}), 422)
     problem(own.client.post("/v1/uploads", headers={"tus-resumable": "0.2.2", "upload-length": "9"}), 412)
     at = begun(own, 10).headers["location"]

@@ -11,16 +11,18 @@ import servers
 from libraries import contents
 from reels import write_reel
 
-from indexer import _remote, pipeline, places, plan, sources
+from indexer import _remote, pipeline, places, sources
 from indexer.encoding import Encoders
 from indexer.events import Committed, Event
 from indexer.executors import local as executor
-from indexer.plan import Job
+from indexer.hashing import known_stat
+from indexer.listing import Listing, Source
+from indexer.plan import Given, Job
+from indexer.planning import planning
 from indexer.ports import Probe
 from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
-from indexer.sources import Source
 from indexer.watching import Looks
 from retriever import processes
 from retriever.errors import CannotDecode, Unreachable
@@ -79,6 +81,13 @@ def reel(tmp_path: Path, *colours: str) -> bytes:
     return write_reel(tmp_path / "made.synthetic", *colours).read_bytes()
 
 
+def planned(run: Run, url: str) -> list[Job]:
+    """What there is to do with one address."""
+    with planning(sources.found([places.of(url)]), run, frozenset()) as plan:
+        plan.begin()
+        return [job for _ in range(plan.known) if (job := plan.take())]
+
+
 def test_a_media_on_a_server_is_indexed_as_it_is_here(house: House, tmp_path: Path) -> None:
     here = write_reel(tmp_path / "a.synthetic", "red", "blue", "green")
     with servers.web(files={"/a.synthetic": here.read_bytes()}) as shelf:
@@ -116,7 +125,7 @@ def test_a_server_that_is_away_prunes_nothing_and_is_tried_again(house: House, t
 def test_a_try_that_its_server_cut_short_counts_and_keeps_its_checkpoints(house: House, tmp_path: Path) -> None:
     with servers.web(files={"/a.synthetic": reel(tmp_path, "red")}) as shelf:
         place = places.of(f"{shelf.url}/a.synthetic")
-        job = Job(place, plan.known_stat(place, house.store), Metadata(), (str(place),))
+        job = Job(place, known_stat(place, house.store), Metadata(), (str(place),))
         shelf.fails = [503] * 1000
         run = house.run()
         for tries, (error, kept) in enumerate([(Unreachable("away"), True), (CannotDecode("broken"), False)], 1):
@@ -134,7 +143,7 @@ def test_before_a_commit_the_server_is_asked_whether_it_is_the_same_object(house
     with servers.web(files={"/a.synthetic": reel(tmp_path, "red")}) as shelf:
         url = f"{shelf.url}/a.synthetic"
         run = house.run()
-        (job,) = plan.plan(sources.found([places.of(url)]), RECIPE, house.store, frozenset()).jobs
+        (job,) = planned(run, url)
         shelf.files["/a.synthetic"] = shelf.files["/a.synthetic"].replace(b"255", b"254")
         assert run.take(job) is None
         run.commit(job)
@@ -147,7 +156,7 @@ def test_before_a_commit_the_server_is_asked_whether_it_is_the_same_object(house
 def test_a_server_that_is_away_before_a_commit_takes_nothing_back(house: House, tmp_path: Path) -> None:
     with servers.web(files={"/a.synthetic": reel(tmp_path, "red")}) as shelf:
         place = places.of(f"{shelf.url}/a.synthetic")
-        run, job = house.run(), Job(place, plan.known_stat(place, house.store), Metadata(), (str(place),))
+        run, job = house.run(), Job(place, known_stat(place, house.store), Metadata(), (str(place),))
         assert run.take(job) is None
         run.staging(job).begin(Probe(MediaKind.VIDEO, 3.0), run.encoders.spaces)
         shelf.fails = [503] * 1000
@@ -161,11 +170,11 @@ def test_looks_at_a_server_see_what_changed_and_what_tells_no_version_once(tmp_p
     for told in ({}, {"etags": False, "dates": False}):
         with servers.web(files={"/a.mp4": b"x"}, **told) as shelf:
             looks, source = Looks(), Source(places.of(f"{shelf.url}/a.mp4"))
-            assert looks.changes([source], now, 0.0) == ([source], False)
-            assert looks.changes([source], now, 10.0) == ([], False)
+            assert list(looks.changes([source], now, 0.0)) == [source]
+            assert list(looks.changes([source], now, 10.0)) == []
             shelf.files["/a.mp4"] = b"yy"
-            assert looks.changes([source], now, 20.0) == ([source], False)
-            assert looks.changes([], now, 30.0) == ([], True)
+            assert list(looks.changes([source], now, 20.0)) == [source]
+            assert looks.forget(Listing.of(()))
 
 
 def test_what_a_listing_said_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, house: House, tmp_path: Path) -> None:
@@ -174,16 +183,16 @@ def test_what_a_listing_said_is_not_asked_again(monkeypatch: pytest.MonkeyPatch,
     house.store.catalog.remember(str(place), replace(seen, key="k"))
     monkeypatch.setattr(places, "_ground", lambda place: pytest.fail("it was asked"))
     source = Source(place, seen=seen)
-    assert plan.known_stat(place, house.store, source.seen).key == "k"
-    assert Looks().changes([source], time.time(), 0.0)[0] == [source]
+    assert known_stat(place, house.store, source.seen).key == "k"
+    assert list(Looks().changes([source], time.time(), 0.0)) == [source]
 
 
 def test_what_was_not_looked_at_is_not_committed(house: House, tmp_path: Path) -> None:
     with servers.web(files={"/a.synthetic": reel(tmp_path, "red")}) as shelf:
         url = f"{shelf.url}/a.synthetic"
-        run, found = house.run(), sources.found([places.of(url)])
-        made = plan.plan(found, RECIPE, house.store, frozenset())
+        run = house.run()
+        made = planned(run, url)
         shelf.files["/a.synthetic"] = reel(tmp_path, "blue", "green")
-        executor.build().carry_out(made.jobs, run)
+        executor.build().carry_out(Given(made), run)
         assert "changed" in run.summary.quarantined[url]
         assert not any(isinstance(event, Committed) for event in house.said)

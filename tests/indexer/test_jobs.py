@@ -13,6 +13,7 @@ from indexer import jobs, pipeline, sources
 from indexer.encoding import Encoders
 from indexer.events import Advanced, Event, Opened, Summary, Watch
 from indexer.executors import local as executor
+from indexer.naming import Named
 from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
@@ -63,7 +64,7 @@ def test_a_run_is_queued_running_and_done(store: Store) -> None:
 def test_what_others_did_of_a_run_is_counted(store: Store) -> None:
     record = jobs.register(store, "{}")
     for _ in range(2):
-        summary = Summary(files=1, indexed=["/a"], media_seconds=1.5)
+        summary = Summary(files=1, indexed=Named(["/a"]), media_seconds=1.5)
         with jobs.at_work(store, jobs.named(store, record.id).record, ME, summary):
             pass
     counts = jobs.named(store, record.id).record.counts

@@ -11,10 +11,11 @@ import pytest
 from libraries import contents
 from reels import write_reel
 
-from indexer import pipeline, sources, watching
+from indexer import pipeline, plan, sources, watching
 from indexer.encoding import Encoders
 from indexer.events import Committed, Event, Planned, SetAside, Summary, Warned
 from indexer.executors import local as executor
+from indexer.listing import Listing
 from indexer.plan import NO_SOUND
 from indexer.policy import Policy
 from indexer.recipe import Recipe
@@ -24,7 +25,7 @@ from retriever import processes
 from retriever.errors import DiskFull, ManifestError, SpaceMismatch, WrongRecipe
 from retriever.ports import Store
 from retriever.stores import memory
-from retriever.types import Media, Metadata, Modality, Pictures, Times, Tokens
+from retriever.types import Media, Metadata, Modality, Pictures, Times, Tokens, Wish
 
 USUAL = Policy()
 RECIPE = Recipe("fake", vision=("colours",), sampling="fixed(2)", pages="fixed(1)", chapter=4.0)
@@ -170,6 +171,20 @@ def test_pruning_one_folder_leaves_the_others_alone(house: House) -> None:
     far.unlink()
     assert house.index(house.folder / "near", prune=True).pruned == []
     assert len(house.media()) == 2
+
+
+def test_who_is_to_stop_prunes_no_further_page(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        write_reel(house.folder / f"{number}.synthetic", "red", seconds=1.0 + number)
+    house.index()
+    for clip in house.folder.iterdir():
+        clip.unlink()
+    monkeypatch.setattr(plan, "PAGE", 2)
+    monkeypatch.setattr(Run, "wish", lambda run: Wish.PAUSE if run.summary.pruned else Wish.NONE)
+    assert len(house.index(prune=True).pruned) == len(house.media()) == 2
+    monkeypatch.undo()
+    assert len(house.index(prune=True).pruned) == 2
+    assert house.media() == []
 
 
 def test_bad_files_are_set_aside_and_the_rest_is_indexed(house: House) -> None:
@@ -326,6 +341,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def at(seconds: float) -> None:
         monkeypatch.setattr("indexer.plan.time", lambda: seconds)
+        monkeypatch.setattr("indexer.planning.time", lambda: seconds)
 
     at(0.0)
     return at
@@ -428,7 +444,7 @@ def stay(house: House, *steps: Callable[[], object], prune: bool = False, policy
     todo: list[Callable[[], object] | None] = [None, *steps]
     run = house.run(policy=policy)
 
-    def look() -> list[sources.Source]:
+    def look() -> Listing:
         if not todo:
             raise KeyboardInterrupt
         if step := todo.pop(0):
@@ -511,7 +527,7 @@ def test_a_file_that_another_was_at_is_taken_up_when_that_one_is_gone(house: Hou
 def test_a_first_look_that_goes_wrong_is_an_error(house: House) -> None:
     looks = iter([ManifestError("line 2 is not JSON"), KeyboardInterrupt()])
 
-    def look() -> list[sources.Source]:
+    def look() -> Listing:
         raise next(looks)
 
     with pytest.raises(ManifestError, match="line 2"):

@@ -41,6 +41,10 @@ def noise(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def gone(paths: list[str], root: str) -> set[str]:
+    return places.Missing(places.of(root)).among(paths)
+
+
 def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -135,7 +139,7 @@ def test_without_the_extra_an_address_says_which(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingExtra, match=r"^s3://bucket/a\.mp4 needs fsspec: pip install 'reelseek\[remote\]'$"):
         places.stat_of(places.of("s3://bucket/a.mp4"))
     assert not places.is_gone(places.of("s3://bucket/a.mp4"))  # nobody can say
-    assert places.gone(["s3://bucket/a.mp4"], places.of("s3://bucket/")) == set()
+    assert gone(["s3://bucket/a.mp4"], "s3://bucket/") == set()
 
 
 # ------------------------------------------------------------------------------------------------------------- identity
@@ -408,9 +412,9 @@ def test_what_is_gone_of_a_prefix_is_what_its_listing_lacks(s3: servers.Buckets)
     for name in ("gone/a.mp4", "gone/b.mp4"):
         s3.put("films", name, b"x")
     known = ["s3://films/gone/a.mp4", "s3://films/gone/c.mp4", "s3://films/other/d.mp4", "/e.mp4"]
-    assert places.gone(known, places.of("s3://films/gone/")) == {"s3://films/gone/c.mp4"}
-    assert places.gone(known, places.of("s3://nobucket/")) == set()
-    assert places.gone(["s3://nobucket/a.mp4"], places.of("s3://nobucket/")) == set()  # it is away, with all it had
+    assert gone(known, "s3://films/gone/") == {"s3://films/gone/c.mp4"}
+    assert gone(known, "s3://nobucket/") == set()
+    assert gone(["s3://nobucket/a.mp4"], "s3://nobucket/") == set()  # it is away, with all it had
 
 
 def test_an_object_of_s3_is_known_by_its_content_wherever_it_lies(s3: servers.Buckets) -> None:
@@ -456,7 +460,7 @@ def test_a_store_that_is_away_is_unreachable(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     assert isinstance(refused(lambda: places.stat_of(places.of("s3://films/a.mp4"))), Unreachable)
-    assert places.gone(["s3://films/a.mp4"], places.of("s3://films/")) == set()
+    assert gone(["s3://films/a.mp4"], "s3://films/") == set()
 
 
 def test_objects_of_google_are_walked_known_and_read_by_version(monkeypatch: pytest.MonkeyPatch) -> None:

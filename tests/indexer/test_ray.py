@@ -6,10 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import gettempdir
+from types import SimpleNamespace
 from typing import Any, cast
 
 import clips
@@ -23,16 +25,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import tokens
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from ray.exceptions import RayError
 from reels import write_reel
 
-from indexer import jobs, places
+from indexer import hashing, jobs, places, planning
 from indexer.decoding import Decoder
 from indexer.encoding import Encoded, encode
 from indexer.events import Advanced, Committed, Event, Planned, Summary, Warned
 from indexer.executors import _actors, _cluster, _pair
 from indexer.executors import local as alone
 from indexer.executors import ray as executor
-from indexer.plan import Job
+from indexer.places import Place
+from indexer.plan import Given, Job, Work
 from indexer.run import wanted
 from retriever import processes
 from retriever.errors import MissingExtra, PluginError, SpaceMismatch
@@ -93,6 +97,25 @@ def test_local_and_ray_runs_give_identical_libraries(cluster: None, sown: farm.F
     assert {Path(path).stem for path in summary.quarantined} == {"crash", "late", "hang", "empty", "letter"}
     assert sown.children
     assert farm.left_over(sown) == []
+    assert sown.held("ray") == sown.undisturbed()
+
+
+def test_the_first_file_is_committed_before_the_last_was_looked_at(
+    cluster: None, sown: farm.Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_reel(sown.clips / "copy.synthetic", "green", "black")  # of two, which is under way by then, or done
+    write_reel(sown.clips / "zz.synthetic", "black")
+    committed, key_of = threading.Event(), hashing.key_of
+
+    def key(place: Place) -> str:
+        assert place.name != "zz.synthetic" or committed.wait(LIMIT), "all was looked at before anything was done"
+        return key_of(place)
+
+    for module in (hashing, planning):
+        monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(hashing, "key_of", key)
+    sown.index("ray", executor.build(farm.making()), lambda event: isinstance(event, Committed) and committed.set())
+    monkeypatch.undo()
     assert sown.held("ray") == sown.undisturbed()
 
 
@@ -188,6 +211,27 @@ def test_a_file_over_which_actors_die_again_and_again_is_set_aside(cluster: None
     (reason,) = summary.quarantined.values()
     assert f"two.synthetic: {executor.LOSSES} actors died over one part of it" in reason
     assert "try 1 of 3" in reason
+
+
+def test_after_pairs_that_never_came_up_it_rests_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is lost stays among those of Ray for a while."""
+    clock, lost = [100.0], SimpleNamespace(is_ready=False, jobs={}, node="")
+    monkeypatch.setattr(executor, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(executor.Pair, "start", lambda *_: lost)
+    monkeypatch.setattr(executor.Pool, "_end", lambda *_: None)
+    run, work = SimpleNamespace(watch=lambda event: None), SimpleNamespace(known=1, complete=True)
+    pool = executor.Pool(run, None, work, 1.0)  # type: ignore[arg-type]
+    for times in range(1, executor.LOSSES):
+        pool._grow()
+        assert pool.started == times
+        pool._lost(lost, RayError("gone"))  # type: ignore[arg-type]
+        clock[0] += executor.REST * times - 1
+        pool._grow()
+        assert pool.started == times
+        clock[0] += 1
+    pool._grow()
+    with pytest.raises(PluginError, match="died before they were ready"):
+        pool._lost(lost, RayError("gone"))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -363,13 +407,22 @@ class Standing:
         self.is_killed = True
 
 
+@pytest.fixture
+def unleased(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs that nobody starts, and jobs that nobody leases."""
+    monkeypatch.setattr(executor.Pair, "start", lambda *_: Standing())
+    monkeypatch.setattr(executor, "leased", lambda work, run, wait=0.0: work.take(wait))
+
+
+def pool_of(work: Work, most: float) -> executor.Pool:
+    return executor.Pool(cast(Any, None), cast(Any, None), work, most)
+
+
 @pytest.mark.parametrize(("most", "counts"), [(99, [1, 1, 2, 4, 8, 10]), (3, [1, 1, 2, 3, 3, 3])])
 def test_pairs_double_as_they_get_room_up_to_the_jobs_and_the_most(
-    most: int, counts: list[int], monkeypatch: pytest.MonkeyPatch
+    most: int, counts: list[int], unleased: None
 ) -> None:
-    monkeypatch.setattr(executor.Pair, "start", lambda *_: Standing())
-    jobs = [f"job {number}" for number in range(10)]
-    pool = executor.Pool(cast(Any, None), cast(Any, None), cast(Any, iter(jobs)), len(jobs), most)
+    pool = pool_of(Given(cast(Any, [f"job {number}" for number in range(10)])), most)
     seen = []
     for look in range(len(counts)):
         pool._hand_out()
@@ -380,9 +433,35 @@ def test_pairs_double_as_they_get_room_up_to_the_jobs_and_the_most(
     assert seen == counts
 
 
-def test_pairs_go_when_nothing_is_left_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor.Pair, "start", lambda *_: Standing())
-    pool = executor.Pool(cast(Any, None), cast(Any, None), cast(Any, iter(["a", "b", "c"])), 3, 9)
+class Coming(Given):
+    """Jobs of which others are to come."""
+
+    complete = False
+
+
+def test_pairs_wait_for_jobs_that_are_not_known_yet(unleased: None) -> None:
+    work = Coming([])
+    pool = pool_of(work, 9)
+    pool._look(), pool._hand_out(), pool._grow()
+    assert pool.pairs == [], "nobody has work for one"
+    work._jobs.extend(cast(Any, ["a", "b"]))
+    for _ in range(3):
+        pool._look() if not pool._left else None
+        pool._hand_out(), pool._grow()
+        for pair in pool.pairs:
+            pair.is_ready = True
+    pool._hand_out()
+    assert [sorted(pair.jobs) for pair in pool.pairs] == [["a"], ["b"]]
+    pool.pairs[0].jobs.clear()
+    pool._look(), pool._grow()
+    assert len(pool.pairs) == 2, "it has nothing to do, but may have soon"
+    work.complete = True
+    pool._grow()
+    assert len(pool.pairs) == 1
+
+
+def test_pairs_go_when_nothing_is_left_for_them(unleased: None) -> None:
+    pool = pool_of(Given(cast(Any, ["a", "b", "c"])), 9)
     every: list[Standing] = []
     for _ in range(4):
         pool._hand_out()

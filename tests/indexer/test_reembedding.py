@@ -15,7 +15,8 @@ from indexer import pipeline, reembedding, sources
 from indexer.encoding import Encoders
 from indexer.events import Event, SetAside, Summary, Warned
 from indexer.executors import local as executor
-from indexer.plan import NO_SOUND, Job, job_id, known_stat
+from indexer.hashing import known_stat
+from indexer.plan import NO_SOUND, Given, Job, job_id
 from indexer.recipe import Model, Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
@@ -255,11 +256,11 @@ def test_two_that_run_at_once_share_the_work(house: House) -> None:
     plain = executor.build()
     house.store.catalog.set_recipe(OLD.digest, OLD.text_form)
     jobs = {path.name: job for path in sorted(house.folder.iterdir()) for job in [_job(house, path)]}
-    reembedding._begin(first)
+    first.store.begin(*reembedding.sides(first))
     assert first.take(jobs["a.synthetic"]) is None
-    plain.carry_out([jobs["b.synthetic"]], replace_encoders(first))
+    plain.carry_out(Given([jobs["b.synthetic"]]), replace_encoders(first))
     frames = house.hues.frames
-    plain.carry_out(list(jobs.values()), replace_encoders(second))
+    plain.carry_out(Given(jobs.values()), replace_encoders(second))
     assert [Path(path).name for path in second.summary.indexed] == ["c.synthetic"]
     assert house.hues.frames == frames + 2 * 6
     assert any(isinstance(event, Warned) and "left to it" in event.message for event in house.said)
@@ -278,7 +279,7 @@ def _job(house: House, path: Path) -> Job:
 def test_indexing_does_not_do_what_another_has_done_since(house: House) -> None:
     job = _job(house, house.folder / "a.synthetic")
     run = Run(OLD, house.old, house.store, fixed.build(), processes.me(), house.said.append, limit_s=3)
-    executor.build().carry_out([job], run)
+    executor.build().carry_out(Given([job]), run)
     assert (run.summary.indexed, run.summary.frames) == ([], 0)
     assert house.store.catalog.leased() == {}
 
@@ -330,7 +331,7 @@ def test_a_recipe_of_fewer_spaces_decodes_nothing(house: House) -> None:
 def test_calling_it_off_leaves_no_checkpoints(house: House) -> None:
     before = house.held()
     run = house.run()
-    reembedding._begin(run)
+    run.store.begin(*reembedding.sides(run))
     job = _job(house, house.folder / "a.synthetic")
     assert run.take(job) is None
     run.staging(job)

@@ -23,6 +23,13 @@ def test_a_folder_gives_its_media_by_name_and_leaves_the_rest(tmp_path: Path) ->
     assert [source.path for source in sources.found([tmp_path])] == wanted
 
 
+def test_a_list_that_nobody_wants_any_more_is_not_made_to_its_end(tmp_path: Path) -> None:
+    for name in "abc":
+        touch(tmp_path / f"{name}.mp4")
+    answers = iter([False, False, True])
+    assert [source.path.stem for source in sources.found([tmp_path], stopped=lambda: next(answers))] == ["a", "b"]
+
+
 def test_a_file_that_is_named_is_tried_whatever_it_is_called(tmp_path: Path) -> None:
     odd = touch(tmp_path / "holiday.backup")
     assert [source.path for source in sources.found([odd, odd])] == [odd]

@@ -159,7 +159,7 @@ def test_a_filter_s_effect_on_chance_is_right_for_tries_that_hang_together() -> 
 def test_without_a_background_nothing_is_sure() -> None:
     tail = Tail.of([])
     assert tail.confidences(np.array([3.0], np.float32)).tolist() == [0.0]
-    assert tail.rate(0.9) == 1.0
+    assert (tail.rate(0.9), tail.rate(0.0)) == (0.0, 1.0)
 
 
 def test_what_was_not_found_is_not_sure() -> None:

@@ -50,7 +50,7 @@ def footage(
 ) -> Footage:
     end = start + len(rows) * copies.STEP
     media = Media(key, (f"/clips/{key}.mp4",), kind, end, "r")
-    return Footage(media, span or TimeSpan(start, end), start, dict.fromkeys(spaces, Cells(rows)))
+    return Footage(media, span or TimeSpan(start, end), start, dict.fromkeys(spaces, Cells.of(rows)))
 
 
 @given(seeds, st.integers(0, 15), st.integers(36, 60))
@@ -166,7 +166,7 @@ def test_sound_decides_where_there_is_no_picture_and_supports_where_there_is() -
 
     def film(key: str, seen: Matrix, told: Matrix) -> Footage:
         made = footage(key, seen)
-        return replace(made, cells={"seen": Cells(seen), "heard": Cells(told)})
+        return replace(made, cells={"seen": Cells.of(seen), "heard": Cells.of(told)})
 
     assert aligned(sound, film("film", drawn(3), heard), APART)  # its sound alone
     assert aligned(film("one", still, heard), film("other", noisy(still, 1, 0.1), heard), APART)
@@ -261,3 +261,17 @@ def test_where_sound_begins_and_ends_is_left_aside() -> None:
 
 def _still() -> Segment:
     return Segment(TimeSpan(0, 1), still=True)
+
+
+@given(seeds, st.integers(1, 20), st.integers(1, 20), st.integers(1, 4))
+def test_rows_that_meet_are_summed_as_their_twin_sums_them(seed: int, one: int, other: int, each: int) -> None:
+    """Also where a token is on show for several rows."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = (
+        Cells(drawn(seed + count, count), np.sort(rng.integers(0, count, count * each))) for count in (one, other)
+    )
+    offsets = np.arange(1 - len(ours), len(theirs))
+    fast = copies._meeting(ours, theirs, ours.tokens @ theirs.tokens.T, offsets)
+    np.testing.assert_allclose(fast, copies._meeting_plain(ours, theirs, offsets), atol=1e-4)
+    assert len(ours) == one * each
+    np.testing.assert_array_equal(ours.rows, ours.tokens[ours.shown])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever import kernels
-from retriever.types import Floats, Ids
+from retriever.types import Floats, Ids, RaggedTokens
 
 SEEDS = st.integers(0, 2**32 - 1)
 COUNTS = st.lists(st.integers(0, 6), max_size=12)
@@ -34,14 +34,31 @@ def test_cosines_agree_with_their_twin(seed: int, rows: int, dimension: int) -> 
     np.testing.assert_allclose(kernels.cosines(stored, query), kernels.cosines_plain(stored, query), atol=1e-6)
 
 
-def test_products_are_the_cosines_of_each_query() -> None:
+@pytest.mark.parametrize("count", [1, 5, 8, 16, 40, 64, 70])
+@pytest.mark.parametrize(("rows", "dimension"), [(777, 384), (3, 384), (300, 20_000), (0, 8)])
+def test_products_are_the_cosines_of_each_query(count: int, rows: int, dimension: int) -> None:
     generator = np.random.default_rng(1)
-    stored = unit_rows(generator, 777, 384).astype(np.float16)
-    queries = unit_rows(generator, 5, 384)
+    stored = unit_rows(generator, rows, dimension).astype(np.float16)
+    queries = unit_rows(generator, count, dimension)
     together = kernels.products(stored, queries)
-    assert together.shape == (777, 5)
+    assert together.shape == (rows, count)
     for column, query in enumerate(queries):
         np.testing.assert_allclose(together[:, column], kernels.cosines_plain(stored, query), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_tokens_that_are_asked_several_questions_at_once_answer_each(count: int) -> None:
+    generator = np.random.default_rng(4)
+    rows = unit_rows(generator, 300, 384).astype(np.float16)
+    blank = np.zeros((300, 2))
+    tokens = RaggedTokens(rows, np.array([0, 300]), blank, blank[:, 0], [()] * 300, blank)
+    queries = unit_rows(generator, count, 384)
+    together = kernels.asked(tokens, queries)
+    for query in queries:
+        np.testing.assert_allclose(kernels.relevance(together, query), kernels.cosines_plain(rows, query), atol=1e-6)
+        np.testing.assert_array_equal(kernels.relevance(tokens, query), kernels.cosines(rows, query))
+    other = unit_rows(generator, 1, 384)[0]
+    np.testing.assert_array_equal(kernels.relevance(together, other), kernels.cosines(rows, other))
 
 
 def test_every_finite_half_is_widened_exactly() -> None:
@@ -81,3 +98,9 @@ def test_offsets_may_begin_within_the_values() -> None:
 def test_a_mean_of_no_values_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         kernels.segment_top_mean(np.zeros(1, np.float32), np.array([0, 1]), 0)
+
+
+@given(values=st.lists(st.floats(-3, 3).map(lambda value: round(value, 1)), max_size=30))
+def test_rising_numbers_come_once_each(values: list[float]) -> None:
+    held = np.array(values, np.float64)
+    np.testing.assert_array_equal(kernels.rising(held), np.unique(held))

@@ -191,9 +191,9 @@ def test_labels_name_what_was_seen(zoo: Searcher) -> None:
 
 
 def test_an_empty_library_answers_nothing() -> None:
-    answer = Searcher(memory.build(), Words()).search("parrot")
-    assert not len(answer)
-    assert answer.misses == ()
+    for query, least in (("parrot", 0.9), ("parrot", 0.0), ("a parrot THEN a boat", 0.0)):
+        answer = Searcher(memory.build(), Words()).search(query, min_confidence=least)
+        assert (answer.moments, answer.misses, answer.false_alarms) == ((), (), 0.0)
 
 
 @pytest.mark.parametrize("entries", [ZOO[:1], ZOO[4:], ZOO[2:4], [media("brief", seen=[(0.5, "parrot")])]])

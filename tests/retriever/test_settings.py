@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from retriever import settings
 from retriever.errors import BadSettings
-from retriever.settings import Settings, resolve
+from retriever.settings import Settings, about, judged, resolve, shown_size
+from retriever.settings import size as read_size
 
 
 @pytest.fixture
@@ -100,3 +101,36 @@ def test_a_limit_that_cannot_be_is_one_line(name, raw):
     with pytest.raises(BadSettings, match="it wants a") as told:
         resolve({name: raw}, {"REELSEEK_CONFIG": ""})
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (1, "1"), (1000, "1kB"), (1_500_000, "1500kB"), (5_000_000_001, "5000000001"), (2 * 10**12, "2TB")],
+)
+def test_a_size_is_shown_as_it_is_written(number, shown):
+    assert shown_size(number) == shown
+    assert read_size(shown) == number
+
+
+def test_help_has_sizes_that_people_read():
+    assert about("least_free").endswith("(default: 1GB)")
+    assert about("most_bytes").endswith("(default: 0)")
+
+
+@pytest.mark.parametrize(
+    "raw", ["mysql://me@host/db", "sqlite:///catalog.db", "mysql://me:secret@host/db", "http://a/b"]
+)
+def test_a_catalog_is_kept_in_nothing_else(raw):
+    for asked in (
+        lambda: resolve({"store_catalog": raw}, {"REELSEEK_CONFIG": ""}),
+        lambda: judged("store_catalog", raw),
+    ):
+        with pytest.raises(BadSettings, match=r"it wants a folder, or postgresql://") as told:
+            asked()
+        assert "\n" not in str(told.value)
+        assert "secret" not in str(told.value)
+
+
+def test_a_catalog_is_a_folder_or_in_postgresql():
+    for raw in ("", "/srv/catalog", "catalogs/mine", "postgresql://me@host/db", "postgres://me@host/db", "a:b"):
+        assert resolve({"store_catalog": raw}, {"REELSEEK_CONFIG": ""}).settings.store_catalog == raw

@@ -146,3 +146,20 @@ def test_neighbours_may_be_written_as_one() -> None:
 )
 def test_matched_words_come_as_they_stand(question: str, line: str, expected: tuple[str, ...]) -> None:
     assert matched(query_words(question), line, Modality.TEXT) == expected
+
+
+PIECES = st.sampled_from(
+    ["dogs", "Dog’s", "dogs' ", "ran", "CAFÉ", "cafe\u0301", "icecream", "ice", "日本語", "日本", "12", "_x"]
+)
+
+
+@given(st.lists(PIECES, min_size=1, max_size=4), st.lists(st.tuples(PIECES, st.sampled_from([" ", "", "-", ", "]))))
+@pytest.mark.parametrize("modality", [Modality.SPEECH, Modality.TEXT])
+def test_a_line_matches_without_phrases_as_beside_one_that_is_not_there(
+    modality: Modality, asked: list[str], line: list[tuple[str, str]]
+) -> None:
+    """Both ways of looking agree."""
+    words = query_words(" ".join(asked))
+    beside = WordQuery(words.terms, (("nowhere", "at", "all"),))
+    text = "".join(piece + gap for piece, gap in line)
+    assert matched(words, text, modality) == matched(beside, text, modality)

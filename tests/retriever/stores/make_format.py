@@ -16,11 +16,14 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
 
 from libraries import NEW, OLD, SEEN_AGAIN, directions, entry, facts, more  # noqa: E402
 
+from retriever.notices import Delivery, Hook, Kind  # noqa: E402
+from retriever.quotas import Deposit, Quota, Whose  # noqa: E402
 from retriever.stores import _format, local  # noqa: E402
 from retriever.types import ApiKey, FileStat, Metadata, Quarantined, RunRecord, RunState, Wish  # noqa: E402
 
 STAMP = 1_700_000_000
 """One time for all files in the archive, so that making it again gives the same but for the catalog."""
+HOOK = Hook("h1", "https://a.example/hook", "whsec_AAAA", frozenset({Kind.MEDIA_INDEXED}), "home", created=7.0)
 
 
 def fill(folder: Path) -> None:
@@ -40,6 +43,10 @@ def fill(folder: Path) -> None:
     )
     store.catalog.wish("9f2c41aa", Wish.CANCEL)
     store.catalog.write_key(ApiKey("k1", "reader", bytes(range(32)), frozenset({"search"}), "home", 2.5, 6.0))
+    store.catalog.quotas.set(Quota(Whose.KEY, "k1", 1000, 2, 3.5))
+    store.catalog.quotas.take(Deposit("d1", "k1", "home", "/sent/a.mp4", 600, 7.0))
+    store.catalog.notices.write_hook(HOOK)
+    store.catalog.notices.tell(None, [Delivery("msg_1", HOOK.id, Kind.PING, "{}", 8.0)])
     store.begin(OLD, NEW)
     for key in "ba":  # as they do not lie
         store.extend(more(entry(key, key == "b"), SEEN_AGAIN))

@@ -62,6 +62,9 @@ def test_a_library_of_every_format_can_be_used(stored: Path, folder: Path) -> No
         [("9f2c41aa", RunState.PAUSED, Wish.CANCEL)] if held >= 3 else []
     )
     assert store.catalog.api_keys() == ([READER] if held >= 4 else [])
+    assert [hook.secret for hook in store.catalog.notices.hooks()] == (["whsec_AAAA"] if held >= 5 else [])
+    assert [one.id for one in store.catalog.notices.deliveries("h1", 9)] == (["msg_1"] if held >= 5 else [])
+    assert [(one.name, use.bytes) for one, use in store.catalog.quotas.all()] == ([("k1", 600)] if held >= 5 else [])
     store.catalog.write_run(RunRecord("0", "{}", 1.0))
     assert store.catalog.runs()[-1].id == "0"
     assert local.problems(folder) == []
@@ -120,8 +123,9 @@ def test_a_newer_format_is_refused_with_the_version_that_made_it(folder: Path) -
 
 def test_nothing_is_made_where_something_else_is(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(StoreUnavailable, match="not empty"):
-        local.build(tmp_path)
+    for create in (True, False):
+        with pytest.raises(StoreUnavailable, match="not empty"):
+            local.build(tmp_path, create=create)
     assert [file.name for file in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
@@ -135,8 +139,10 @@ def test_nothing_is_made_unless_asked(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "library").write_bytes(b"x")
-    with pytest.raises((StoreUnavailable, FileExistsError)):
-        local.build(tmp_path / "library")
+    for create in (True, False):
+        for below in ("", "x", "x/y"):
+            with pytest.raises(StoreUnavailable, match="library is a file: a library is a folder"):
+                local.build(tmp_path / "library" / below, create=create)
 
 
 @pytest.mark.parametrize("content", [b"not a catalog" * 1000, b""])

@@ -46,7 +46,7 @@ def apply(change: Any, store: Store, held: dict[str, Entry]) -> None:
     elif change and isinstance(change[-1], Metadata):
         key, metadata = change
         if key in held:
-            store.set_metadata(key, metadata)
+            store.set_metadata({key: metadata})
             held[key] = _said(held[key], metadata)
     else:
         assert store.delete(change) == len({key for key in change if key in held})

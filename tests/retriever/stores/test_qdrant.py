@@ -3,9 +3,10 @@
 import os
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from libraries import HEARD, SEEN, contents, directions, entry, more, only
 from qdrant_client import QdrantClient, models
 from qdrant_client.local.local_collection import LocalCollection
-from qdrants import Fault, Server, serving
+from qdrants import Fault, serving
+from qdrants import Server as Qdrant
 from zoo import ZOO, Words, media
 
 from retriever import calibrating, calibration
@@ -29,13 +31,16 @@ from retriever.ports import Store
 from retriever.search import Searcher
 from retriever.stores import _format, _points, _remote, local, memory, qdrant
 from retriever.stores._address import API_KEY, OPTIONS, Address, Options
+from retriever.stores._grounds import Ground, InFolder
 from retriever.stores._points import FOREVER, Point, Points, among
+from retriever.stores._postgres import Server
 from retriever.stores._rows import FACTS
+from retriever.stores._server import InServer
 from retriever.types import EVERYTHING, Filter, Metadata, Moment, Reembedding, Searched, Segment, TimeSpan, Tokens
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[Qdrant]:
     with serving() as made:
         yield made
 
@@ -47,7 +52,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(API_KEY, raising=False)
 
 
-def opened(server: Server, folder: Path, **options: Any) -> qdrant.QdrantStore:
+def opened(server: Qdrant, folder: Path, **options: Any) -> qdrant.QdrantStore:
     return qdrant.build(f"{server.url}/clips", catalog=folder, **options)
 
 
@@ -85,11 +90,14 @@ def history(states: list[State]) -> list[dict[str, Any]]:
 
 
 class Shared:
-    """Points of one engine that several stores ask, as processes would ask one server."""
+    """Points of one engine that several stores ask, as processes would ask one server; their catalog is one folder, or
+    one database that each of them asks from a folder of its own."""
 
-    def __init__(self, folder: Path, client: Any) -> None:
+    def __init__(self, folder: Path, client: Any, database: str = "") -> None:
         self.folder = folder
         self.client = client
+        self.database = database
+        self.made: list[qdrant.QdrantStore] = []
         self.how: dict[str, Any] = {"memory": isinstance(client, QdrantClient)}
 
     def points(self, kind: type[Points] = Points) -> Any:
@@ -97,7 +105,19 @@ class Shared:
 
     def store(self, points: Points | None = None) -> qdrant.QdrantStore:
         asked = points or self.points()
-        return qdrant.QdrantStore(qdrant._opened(self.folder, asked, create=True), self.folder)
+        ground = self.ground()
+        self.made.append(qdrant.QdrantStore(qdrant._opened(ground, asked, create=True), ground))
+        return self.made[-1]
+
+    def ground(self) -> Ground:
+        if not self.database:
+            return InFolder(self.folder)
+        return InServer(Server.parse(self.database, "clips"), self.folder / str(len(self.made)), 0.0)
+
+    def close(self) -> None:
+        for store in self.made:
+            with suppress(sqlite3.ProgrammingError):  # closed already
+                store.close()
 
     def payloads(self) -> list[dict[str, Any]]:
         found = []
@@ -108,11 +128,14 @@ class Shared:
         return found
 
 
-@pytest.fixture(params=["the client's engine", "a server's engine"])
+@pytest.fixture(params=["the client's engine", "a server's engine", "a server's engine, postgres"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shared]:
     client = QdrantClient(":memory:") if "client" in request.param else Engine(optimising=True)
-    with closing(client):
-        yield Shared(tmp_path / "catalog", client)
+    postgres = request.getfixturevalue("postgres") if "postgres" in request.param else None
+    with closing(client), closing(Shared(tmp_path / "catalog", client, postgres.place if postgres else "")) as made:
+        yield made
+    if postgres:
+        postgres.clear()
 
 
 class Watched(Points):
@@ -384,7 +407,7 @@ UNHEARD = Fault(0, after=True, only=r"clips\.[^/]+$")
 """A collection is made, and nobody hears of it."""
 
 
-def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, history: list[dict[str, Any]]) -> None:
+def test_a_busy_server_is_asked_again(server: Qdrant, tmp_path: Path, history: list[dict[str, Any]]) -> None:
     store = opened(server, tmp_path / "catalog")
     server.faults += [UNHEARD, UNHEARD]
     for number, change in enumerate(scribe.CHANGES, 1):
@@ -395,7 +418,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, history: l
     store.close()
 
 
-def test_a_slow_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_a_slow_server_is_asked_again(server: Qdrant, tmp_path: Path) -> None:
     folder = tmp_path / "catalog"
     folder.mkdir()
     (folder / OPTIONS).write_text("timeout_s = 1\n")
@@ -416,7 +439,7 @@ def test_many_points_in_memory_bother_nobody(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("point", ["qdrant-sent", "qdrant-marked", "store-add-written", "store-compact-written"])
 def test_a_killed_writer_is_taken_back(
-    point: str, server: Server, tmp_path: Path, history: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    point: str, server: Qdrant, tmp_path: Path, history: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for times in (2, 3):
         child = os.fork()
@@ -481,7 +504,7 @@ def test_a_server_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
         assert qdrant.problems(place, tmp_path / "catalog") == [one_line(raised)]
 
 
-def test_a_server_that_stays_away_ends_the_patience(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_stays_away_ends_the_patience(server: Qdrant, tmp_path: Path) -> None:
     folder = tmp_path / "catalog"
     opened(server, folder).close()
     (folder / OPTIONS).write_text("patience_s = 1\ntimeout_s = 1\n")
@@ -512,7 +535,7 @@ class Clock:
 
 
 def test_the_catalog_waits_once_for_all_that_dies(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Qdrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened(server, tmp_path / "catalog")
     store.add(entry("a"))
@@ -542,7 +565,7 @@ def test_the_catalog_waits_once_for_all_that_dies(
     ],
 )
 def test_a_server_that_refuses_is_not_asked_again(
-    server: Server, tmp_path: Path, fault: Fault, error: type[Exception], words: str
+    server: Qdrant, tmp_path: Path, fault: Fault, error: type[Exception], words: str
 ) -> None:
     store = opened(server, tmp_path / "catalog")
     server.faults += [replace(fault, only="exists")]
@@ -554,7 +577,7 @@ def test_a_server_that_refuses_is_not_asked_again(
 
 
 def test_a_key_is_sent_and_never_shown(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Qdrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.wanted_key = "s3cret"
     with pytest.raises(StoreUnavailable, match=API_KEY):
@@ -574,7 +597,7 @@ def test_a_key_is_sent_and_never_shown(
 # ------------------------------------------------------------------------------------------------ whose points they are
 
 
-def test_two_catalogs_never_write_the_same_points(server: Server, tmp_path: Path) -> None:
+def test_two_catalogs_never_write_the_same_points(server: Qdrant, tmp_path: Path) -> None:
     store = opened(server, tmp_path / "one")
     store.add(entry("a"))
     with pytest.raises(StoreUnavailable, match="its catalog elsewhere") as raised:
@@ -593,7 +616,7 @@ def test_two_catalogs_never_write_the_same_points(server: Server, tmp_path: Path
     store.close()
 
 
-def test_points_that_are_gone_are_missed(server: Server, tmp_path: Path) -> None:
+def test_points_that_are_gone_are_missed(server: Qdrant, tmp_path: Path) -> None:
     store = opened(server, tmp_path / "catalog")
     for key in "ab":
         store.add(entry(key))
@@ -610,7 +633,7 @@ def test_points_that_are_gone_are_missed(server: Server, tmp_path: Path) -> None
         opened(server, tmp_path / "catalog")
 
 
-def test_there_is_no_library_unless_one_is_made(server: Server, tmp_path: Path) -> None:
+def test_there_is_no_library_unless_one_is_made(server: Qdrant, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="reelseek index FILES --library"):
         opened(server, tmp_path / "catalog", create=False)
     assert not (tmp_path / "catalog").exists()
@@ -618,7 +641,7 @@ def test_there_is_no_library_unless_one_is_made(server: Server, tmp_path: Path) 
     opened(server, tmp_path / "catalog", create=False).close()
 
 
-def test_an_older_catalog_is_upgraded(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_catalog_is_upgraded(server: Qdrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, place = tmp_path / "catalog", f"{server.url}/clips"
     store = opened(server, folder)
     store.add(entry("a"))
@@ -634,7 +657,7 @@ def test_an_older_catalog_is_upgraded(server: Server, tmp_path: Path, monkeypatc
     store.close()
 
 
-def test_a_collection_of_something_else_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_collection_of_something_else_is_refused(server: Qdrant, tmp_path: Path) -> None:
     from qdrant_client import models
 
     store = opened(server, tmp_path / "catalog")
@@ -651,7 +674,7 @@ def test_a_collection_of_something_else_is_refused(server: Server, tmp_path: Pat
 
 
 def test_questions_get_the_same_answers_as_of_a_local_library(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Qdrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = calibration.background()
     few = calibration.Background(whole.sentences[::29], whole.modalities[::29])
@@ -749,7 +772,7 @@ def test_a_key_does_not_travel_in_the_clear() -> None:
 @pytest.mark.parametrize("vectors", [models.VectorParams(size=2, distance=models.Distance.DOT), {}])
 @pytest.mark.parametrize("points", [0, 1])
 def test_a_collection_of_something_else_is_left_alone(
-    server: Server, tmp_path: Path, vectors: models.VectorParams | dict[str, Any], points: int
+    server: Qdrant, tmp_path: Path, vectors: models.VectorParams | dict[str, Any], points: int
 ) -> None:
     server.client.create_collection("clips", vectors_config=vectors)
     if points:
@@ -762,7 +785,7 @@ def test_a_collection_of_something_else_is_left_alone(
         assert server.client.count("clips").count == points
 
 
-def test_collections_are_made_as_the_options_say(server: Server, tmp_path: Path) -> None:
+def test_collections_are_made_as_the_options_say(server: Qdrant, tmp_path: Path) -> None:
     folder = tmp_path / "catalog"
     folder.mkdir()
     (folder / OPTIONS).write_text('shard_number = 6\nreplication_factor = 2\nquantisation = "int8"\non_disk = true\n')
@@ -781,6 +804,18 @@ def test_collections_are_made_as_the_options_say(server: Server, tmp_path: Path)
     assert rows["quantization_config"]["scalar"]["type"] == "int8"
     assert rows["on_disk"]
     assert rows["hnsw_config"]["on_disk"]
+
+
+def test_options_of_a_library_come_before_those_of_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    address = Address.parse("http://host/clips")
+    address.catalog.mkdir(parents=True)
+    assert Options.read(address.options(address.catalog)) == Options()
+    (address.catalog.parent / OPTIONS).write_text("on_disk = true\n")
+    for folder in (address.catalog, tmp_path / "elsewhere"):
+        assert Options.read(address.options(folder)).on_disk
+    (address.catalog / OPTIONS).write_text("shard_number = 2\n")
+    assert Options.read(address.options(address.catalog)) == Options(shard_number=2)
 
 
 def test_options_are_read(tmp_path: Path) -> None:
