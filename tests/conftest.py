@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests, and all that the processes which they start import, are compiled once, not by each worker and each process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Whoever reads a pipe has what was flushed, and no more: a workplace may have set this, people's terminals have not.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts tests in the background of a script has them ignore interrupts, which all that they start inherits.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEMORY, ROOM = Path("/dev/shm"), 8 << 30
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:

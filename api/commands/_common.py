@@ -149,6 +149,7 @@ def models(chosen: Settings) -> "ModelChoice":
 def put_json(document: Mapping[str, Any]) -> None:
     """The one JSON document of a command.  ASCII, so that any file name survives any terminal."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()  # a server goes on from here, and somebody reads its address
 
 
 def metadata(args: argparse.Namespace) -> "Metadata | None":

@@ -180,7 +180,7 @@ class Pool:
         self.pairs.remove(pair)
         self._end([pair])
         why = str(error).strip().splitlines()[-1].strip()
-        if not pair.is_ready:
+        if not pair.is_ready and monotonic() >= self.rested:  # those lost in a rest were begun with the one before it
             self.stillborn += 1
             self.rested = monotonic() + REST * self.stillborn
         if self.stillborn >= LOSSES:

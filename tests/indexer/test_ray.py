@@ -225,6 +225,8 @@ def test_after_pairs_that_never_came_up_it_rests_before_the_next(monkeypatch: py
         pool._grow()
         assert pool.started == times
         pool._lost(lost, RayError("gone"))  # type: ignore[arg-type]
+        pool.pairs.append(lost)  # type: ignore[arg-type]
+        pool._lost(lost, RayError("gone with it"))  # type: ignore[arg-type]
         clock[0] += executor.REST * times - 1
         pool._grow()
         assert pool.started == times
