@@ -9,7 +9,7 @@ import os
 from asyncio import to_thread
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
@@ -57,7 +57,7 @@ class Parcels:
         self._clear()
         parcel = Parcel(token_hex(16), length, owner, said)
         self.file(parcel).touch()
-        self._note(parcel)
+        self._write(parcel)
         return parcel
 
     def of(self, id: str, owner: str) -> Parcel:
@@ -65,12 +65,12 @@ class Parcels:
         Raises:
             Problem: there is none of this id, or it is another's: nobody learns which.
         """
-        note = self._folder / f"{id}.json"
+        note = self._note(id)
         if len(id) == 32 and set(id) <= set("0123456789abcdef") and note.is_file():
             parcel = Parcel(**json.loads(note.read_text(encoding="utf-8")))
             if parcel.owner == owner:
                 return parcel
-        raise Problem(404, "no such upload", f"{id} is no upload of this server, or it is over")
+        raise _none(id)
 
     def file(self, parcel: Parcel) -> Path:
         return self._folder / parcel.id
@@ -79,24 +79,25 @@ class Parcels:
         """Bytes that are there.
 
         Raises:
-            Problem: another request makes a media of it (423).
+            Problem: another request makes a media of it (423), or it is over (404).
         """
         try:
             return parcel.length if parcel.job else self.file(parcel).stat().st_size
         except FileNotFoundError as error:
-            raise _held() from error
+            raise self._missing(parcel) from error
 
     async def take(self, parcel: Parcel, at: int, blocks: AsyncIterator[bytes]) -> int:
         """Append what comes, which begins at byte `at`; returns the bytes that are there then.  What came before a line
         broke stays.
 
         Raises:
-            Problem: it begins elsewhere than the parcel ends (409), goes on behind its end (413), another writes (423).
+            Problem: it begins elsewhere than the parcel ends (409), goes on behind its end (413), another writes (423),
+                it is over (404).
         """
         try:
             descriptor = os.open(self.file(parcel), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise _held() from error
+            raise self._missing(parcel) from error
         with os.fdopen(descriptor, "ab") as kept:
             _alone(kept.fileno())
             there = os.fstat(kept.fileno()).st_size
@@ -116,27 +117,44 @@ class Parcels:
         """Nobody else is at a parcel meanwhile; whoever is killed holds none.
 
         Raises:
-            Problem: another request is at it (423).
+            Problem: another request is at it (423), or it is over (404).
         """
-        try:
-            kept = self.file(parcel).open("rb")
-        except FileNotFoundError as error:
-            raise _held() from error
-        with kept:
-            _alone(kept.fileno())
+        with ExitStack() as both:
+            for file in (self.file(parcel), self._note(parcel.id)):  # the note stays where the file has to be moved
+                try:
+                    held = both.enter_context(file.open("rb"))
+                except FileNotFoundError as error:
+                    raise self._missing(parcel) from error
+                _alone(held.fileno())
             yield
 
     def done(self, parcel: Parcel, job: str) -> None:
         """It is whole, and no file of the parcels any more."""
-        self._note(replace(parcel, job=job))
+        self._write(replace(parcel, job=job))
         self.file(parcel).unlink(missing_ok=True)
 
     def drop(self, parcel: Parcel) -> None:
-        for file in (self.file(parcel), self._folder / f"{parcel.id}.json"):
+        for file in (self.file(parcel), self._note(parcel.id)):
             file.unlink(missing_ok=True)
 
-    def _note(self, parcel: Parcel) -> None:
-        wholes.write(self._folder / f"{parcel.id}.json", json.dumps(asdict(parcel)).encode())
+    def _missing(self, parcel: Parcel) -> Problem:
+        """Why the file of a parcel is not there.  On a disk without links it is moved to become a media; whoever was
+        killed over that has taken it along, and then the upload is over."""
+        with suppress(FileNotFoundError), self._note(parcel.id).open("rb") as note:
+            try:
+                _alone(note.fileno())
+            except Problem as held:
+                return held
+            if self.of(parcel.id, parcel.owner).job or self.file(parcel).exists():
+                return _held()  # until just now
+            self.drop(parcel)
+        return _none(parcel.id)
+
+    def _note(self, id: str) -> Path:
+        return self._folder / f"{id}.json"
+
+    def _write(self, parcel: Parcel) -> None:
+        wholes.write(self._note(parcel.id), json.dumps(asdict(parcel)).encode())
 
     def _clear(self) -> None:
         """Away with what nobody goes on with."""
@@ -177,6 +195,10 @@ def _alone(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise _held() from error
+
+
+def _none(id: str) -> Problem:
+    return Problem(404, "no such upload", f"{id} is no upload of this server, or it is over")
 
 
 def _held() -> Problem:

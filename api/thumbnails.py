@@ -7,6 +7,7 @@ import numpy as np
 
 from api import clipping, sketch
 from indexer.decoding import Decoder
+from indexer.places import Place
 from retriever.errors import CannotDecode, NoSuchStream
 from retriever.ports import Store
 from retriever.types import Media, MediaKind
@@ -34,24 +35,41 @@ class Thumbnails:
             NoSuchStream: it has no picture.
             MediaError: its file is gone, has changed, or cannot be decoded.
         """
-        side = next((one for one in SIDES if one >= side), SIDES[-1])
-        second = 0.0 if media.kind is MediaKind.IMAGE else min(max(0.0, second), media.duration)
-        place = (media.key, round(second / STEP), side)
-        with self._guard:
-            if place in self._made:
-                self._made.move_to_end(place)
-                return self._made[place]
+        second, side = _fitted(media, second, side)
+        if (made := self._remembered(media, second, side)) is not None:
+            return made
         made = self._drawn(media, second, side)
         with self._guard:
-            self._made[place] = made
+            self._made[_key(media, second, side)] = made
             while len(self._made) > REMEMBERED:
                 self._made.popitem(last=False)
         return made
 
-    def _drawn(self, media: Media, second: float, side: int) -> bytes:
+    def known(self, media: Media, second: float, side: int) -> bytes | None:
+        """The same picture if it is remembered.  None: it would have to be drawn, and there is a file to draw it from.
+
+        Raises:
+            NoSuchStream, MediaError: as `of`, as far as that can be told before anything is decoded.
+        """
+        made = self._remembered(media, *_fitted(media, second, side))
+        if made is None:
+            self._source(media)
+        return made
+
+    def _remembered(self, media: Media, second: float, side: int) -> bytes | None:
+        key = _key(media, second, side)
+        with self._guard:
+            if key in self._made:
+                self._made.move_to_end(key)
+            return self._made.get(key)
+
+    def _source(self, media: Media) -> Place:
         if media.kind is MediaKind.SOUND:
             raise NoSuchStream(f"{media.path} has no picture")
-        path = clipping.intact(self._store, media)
+        return clipping.intact(self._store, media)
+
+    def _drawn(self, media: Media, second: float, side: int) -> bytes:
+        path = self._source(media)
         with self._at_work:
             found = self._decoder.pictures(path, [second], side)
         if not found:
@@ -63,3 +81,13 @@ class Thumbnails:
 
     def close(self) -> None:
         self._decoder.close()
+
+
+def _fitted(media: Media, second: float, side: int) -> tuple[float, int]:
+    """A second that the media has, and a side that is made."""
+    side = next((one for one in SIDES if one >= side), SIDES[-1])
+    return 0.0 if media.kind is MediaKind.IMAGE else min(max(0.0, second), media.duration), side
+
+
+def _key(media: Media, second: float, side: int) -> tuple[str, int, int]:
+    return media.key, round(second / STEP), side

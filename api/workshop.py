@@ -58,8 +58,7 @@ class Workshop:
             record = jobs.register(library.store, text)
         else:  # a job of its own, and its hook is there before anybody can be done with it
             record = RunRecord(token_hex(4), text, time())
-            library.store.catalog.notices.write_hook(replace(hook, job=record.id))
-            library.store.catalog.write_run(record)
+            library.store.catalog.write_run(record, replace(hook, job=record.id))
         return self.again(library, record)
 
     def again(self, library: Library, record: RunRecord) -> Standing:

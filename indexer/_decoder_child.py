@@ -172,6 +172,8 @@ def _resident_bytes() -> int:
 def _listen(commands: BinaryIO, inbox: "SimpleQueue[Page]", folder: Path) -> None:
     for line in commands:
         inbox.put(json.loads(line))
+    with suppress(OSError):  # by another name nothing more comes into it while it is taken away
+        folder = folder.rename(folder.with_name(f"{folder.name}-gone"))
     shutil.rmtree(folder, ignore_errors=True)
     for half in list(HALVES):
         with suppress(OSError):
@@ -182,13 +184,17 @@ def _listen(commands: BinaryIO, inbox: "SimpleQueue[Page]", folder: Path) -> Non
 def serve(commands: BinaryIO, answers: BinaryIO, folder: Path) -> None:
     """Work until the process ends.  A new job takes the place of the one before it, finished or not."""
     inbox: SimpleQueue[Page] = SimpleQueue()
-    Thread(target=_listen, args=(commands, inbox, folder), daemon=True).start()
+    listener = Thread(target=_listen, args=(commands, inbox, folder), daemon=True)
+    listener.start()
     desk = Desk()
     current, job = -1, iter(())  # type: int, Iterator[Page]
     answer: Page = {"job": -1, "ready": True}
     while True:
-        answers.write(json.dumps(answer).encode() + b"\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+        except BrokenPipeError:  # the parent is gone
+            listener.join()  # it clears up, and ends this process
         page = inbox.get()
         if page["do"] != "next":
             current, job = page["job"], begun(page, desk, folder)

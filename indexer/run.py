@@ -19,7 +19,7 @@ from indexer.representatives import segment_vectors
 from indexer.staging import Staging
 from indexer.tracing import Trace
 from retriever.crashpoints import reached
-from retriever.errors import CannotOpen, DiskFull, FileChanged, MediaError, Unreachable
+from retriever.errors import CannotEncode, CannotOpen, DiskFull, FileChanged, MediaError, Unreachable
 from retriever.ports import Store
 from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
 
@@ -134,7 +134,10 @@ class Run:
         began = monotonic()
         if error := altered(job):
             return self.give_up(job, error)
-        entry = self._entry(job)
+        end = self.staging(job).end()
+        if end is None:
+            return self.give_up(job, CannotEncode(f"{job.path}: checkpoints of it went away meanwhile: index it again"))
+        entry = self._entry(job, end)
         reached("pipeline-before-commit")
         self.store.add(entry)
         reached("pipeline-after-commit")
@@ -209,9 +212,9 @@ class Run:
         for stage, spent in seconds.items():
             total[stage] = total.get(stage, 0.0) + spent
 
-    def _entry(self, job: Job) -> Entry:
+    def _entry(self, job: Job, end: float) -> Entry:
         staging, spaces = self.staging(job), self.encoders.spaces
-        probe, end = staging.probe(), staging.end()
+        probe = staging.probe()
         tokens, lines = staging.joined(spaces)
         still = probe.kind is MediaKind.IMAGE
         duration = STILL.length if still else float(end or probe.duration)

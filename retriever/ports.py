@@ -263,9 +263,9 @@ class Catalog(Protocol):
         """By path."""
         ...
 
-    def write_run(self, run: RunRecord) -> None:
+    def write_run(self, run: RunRecord, hook: Hook | None = None) -> None:
         """Keep a run, in place of what was kept under its id, but for what is wished of it: of a run that is there that
-        stays.  Of many that are over, old ones are forgotten."""
+        stays.  Of many that are over, old ones are forgotten.  In the same step a hook is kept, as by `write_hook`."""
         ...
 
     def wish(self, run: str, wish: Wish) -> bool:

@@ -23,6 +23,7 @@ class Asked:
     path: str
     span: str  # its Range
     authorised: bool
+    agent: str  # what its library says of itself
 
 
 @dataclass
@@ -87,7 +88,8 @@ def running() -> Iterator[Hub]:
 
         def _answer(self, body: bool) -> None:
             path, span = urlsplit(self.path).path, self.headers.get("Range", "")
-            hub.asked.append(Asked(self.command, path, span, "Authorization" in self.headers))
+            agent = self.headers.get("User-Agent", "")
+            hub.asked.append(Asked(self.command, path, span, "Authorization" in self.headers, agent))
             if path in hub.statuses:
                 self._head(hub.statuses[path], {"Content-Length": "0"})
             elif path in hub.moved:

@@ -231,17 +231,22 @@ async def stream(id: str, caller: Searching) -> Response:
 @routes.get("/v1/media/{id}/thumbnail", response_class=Response, responses=answers("image/jpeg"))
 async def thumbnail(
     id: str,
+    request: Request,
     caller: Searching,
     t: Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)] = 0.0,
     w: Annotated[int, Query(ge=16, le=2_000)] = 320,
 ) -> Response:
     """The picture on show at a second, as JPEG; 404 where there is no picture."""
 
-    def drawn() -> bytes:
-        return caller.serving.thumbnails.of(caller.media(id), t, w)
+    def found() -> bytes | None:
+        thumbnails = caller.serving.thumbnails
+        return (thumbnails.known if heads.alone(request) else thumbnails.of)(caller.media(id), t, w)
 
-    picture = await caller.serving.reading.take(drawn)
-    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    picture = await caller.serving.reading.take(found)
+    told = Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    if picture is None:
+        del told.headers["Content-Length"]  # nobody knows it before the picture is drawn
+    return told
 
 
 @routes.get("/v1/media/{id}/clip", response_class=Response, responses=answers("*/*"))

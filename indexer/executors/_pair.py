@@ -1,6 +1,6 @@
 """The driver's side of a pair of actors: which jobs it has, what it was asked, and what its answers come to."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,6 +60,7 @@ class Pair:
     asked: dict[Any, Callable[[Page], None]] = field(default_factory=dict)  # by reference of the answer
     jobs: dict[str, Job] = field(default_factory=dict)  # at hand, by key, in the order in which they came
     node: str = ""
+    _encoding: deque[Any] = field(default_factory=deque)  # references of chapters that are encoded, in their order
     _decoding: Job | None = None
     _encodes: bool = False  # whether its encoders are ready
     _flying: int = 0  # chapters between a call to the decoder and the encoders' answer
@@ -98,6 +99,13 @@ class Pair:
         """Whether its decoder has nothing to do."""
         return self.is_ready and self._decoding is None
 
+    @property
+    def awaited(self) -> list[Any]:
+        """What to wait for.  Answers arrive in any order, chapters are kept in theirs: with the last one the media is
+        committed."""
+        later = list(self._encoding)[1:]
+        return [reference for reference in self.asked if reference not in later]
+
     def take(self, job: Job) -> None:
         self.jobs[job.key] = self._decoding = job
         self._ask(self.decoder.probe.remote(str(job.path), self.run.recipe.reader), partial(self._probed, job))
@@ -109,7 +117,10 @@ class Pair:
             ray.exceptions.RayError: an actor is lost, and the pair with it.
             ReelseekError, RayTaskError: what stops the run.
         """
-        self.asked.pop(reference)(ray.get(reference))
+        then, page = self.asked.pop(reference), ray.get(reference)
+        if self._encoding and self._encoding[0] == reference:
+            self._encoding.popleft()
+        then(page)
 
     def closing(self) -> Any:
         """Ask the decode actor to leave nothing behind; the answer says that nothing is.  None: it never came up."""
@@ -190,7 +201,8 @@ class Pair:
             self._over(job)
         else:
             self._trace("decoder", "decode", page["page"]["seconds"], job, page["page"])
-            self._ask(self.encoder.encode.remote(page), partial(self._encoded, job, page["page"]))
+            self._encoding.append(self.encoder.encode.remote(page))
+            self._ask(self._encoding[-1], partial(self._encoded, job, page["page"]))
             if page["page"]["last"]:
                 self._decoding = None
             else:

@@ -104,7 +104,7 @@ class Pool:
             self._grow()
             if not self.pairs and self.waiting.complete and not self._left:
                 return
-            owners = {reference: pair for pair in self.pairs for reference in pair.asked}
+            owners = {reference: pair for pair in self.pairs for reference in pair.awaited}
             if owners:
                 for reference in ray.wait(list(owners), timeout=PATIENCE)[0]:
                     self._go_on(owners[reference], reference)

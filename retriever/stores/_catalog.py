@@ -10,9 +10,10 @@ from typing import Any
 
 from retriever import ports
 from retriever.errors import BadSettings, WrongRecipe
+from retriever.notices import Hook
 from retriever.stores import _beside, _together
 from retriever.stores._database import Connection, Database, translated
-from retriever.stores._notices import Notices, forget_hooks_of, happened
+from retriever.stores._notices import Notices, forget_hooks_of, happened, keep_hook
 from retriever.stores._paths import packed, unpacked
 from retriever.stores._quotas import Quotas
 from retriever.types import ApiKey, FileStat, Quarantined, Reembedding, RunRecord, RunState, Wish
@@ -132,10 +133,12 @@ class Catalog:
 
     # --------------------------------------------------------------------------------------------------------- runs
 
-    def write_run(self, run: RunRecord) -> None:
+    def write_run(self, run: RunRecord, hook: Hook | None = None) -> None:
         asked, error = _text(run.asked), _text(run.error)
         row = (asked, run.state, run.created, run.began, run.ended, json.dumps(dict(run.counts)), error, run.id)
         with self._database.writing() as catalog:
+            if hook is not None:
+                keep_hook(catalog, hook)
             before = catalog.execute("SELECT state FROM run WHERE id = ?", (run.id,)).fetchone()
             if run.state in ENDS and before != (run.state,):
                 happened(catalog, f"job.{run.state}", {"id": run.id})

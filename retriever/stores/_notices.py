@@ -42,6 +42,19 @@ def forget_hooks_of(catalog: Connection, owner: str) -> None:
     catalog.execute("DELETE FROM hook WHERE owner = ?", (owner,))
 
 
+def keep_hook(catalog: Connection, hook: Hook) -> bool:
+    """With this transaction a hook is kept.  False: the key that set it is none any more."""
+    if hook.owner and not catalog.execute("SELECT 1 FROM api_key WHERE id = ?", (hook.owner,)).fetchone():
+        return False
+    if not _changed(catalog, hook):
+        catalog.execute(
+            "INSERT INTO hook (url, secret, events, collection, job, owner, active, created, id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _row(hook),
+        )
+    return True
+
+
 class Notices:
     """The `Notices` port; each method is one transaction."""
 
@@ -50,15 +63,7 @@ class Notices:
 
     def write_hook(self, hook: Hook) -> bool:
         with self._database.writing() as catalog:
-            if hook.owner and not catalog.execute("SELECT 1 FROM api_key WHERE id = ?", (hook.owner,)).fetchone():
-                return False
-            if not _changed(catalog, hook):
-                catalog.execute(
-                    "INSERT INTO hook (url, secret, events, collection, job, owner, active, created, id)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    _row(hook),
-                )
-        return True
+            return keep_hook(catalog, hook)
 
     def change_hook(self, id: str, change: Callable[[Hook], Hook]) -> Hook | None:
         with self._database.writing() as catalog:

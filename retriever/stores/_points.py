@@ -13,11 +13,10 @@ import math
 import os
 import random
 import ssl
+import sys
 import time
-import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from qdrant_client.local.local_collection import LocalCollection
 
 from retriever.errors import DiskFull, StoreError, StoreUnavailable
 from retriever.stores._address import API_KEY, MEMORY, Address, Options
@@ -92,21 +92,21 @@ class Points:
 
     @classmethod
     def at(cls, address: Address, key: str | None, options: Options) -> "Points":
-        with warnings.catch_warnings():
-            # A key in the clear: `Address.key` has refused all but this machine.
-            warnings.filterwarnings("ignore", "Api key is used with an insecure connection", UserWarning)
-            client = QdrantClient(
-                url=address.server,
-                api_key=key,
-                timeout=options.timeout_s,
-                check_compatibility=False,  # it would ask in a thread of its own and warn; `doctor` looks
-                trust_env=False,  # neither proxies nor passwords of the environment
-                verify=ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()),
-            )
+        client = QdrantClient(
+            url=address.server,
+            # As `api_key` it would be warned of where it goes in the clear: `Address.key` has refused all but this
+            # machine, and to hush a warning is to change what becomes of those of other threads.
+            metadata={} if key is None else {"api-key": key},  # of each request: headers
+            timeout=options.timeout_s,
+            check_compatibility=False,  # it would ask in a thread of its own and warn; `doctor` looks
+            trust_env=False,  # neither proxies nor passwords of the environment
+            verify=ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where()),
+        )
         return cls(client, address.name, str(address), options)
 
     @classmethod
     def in_memory(cls) -> "Points":
+        LocalCollection.LARGE_DATA_THRESHOLD = sys.maxsize  # from there on it would warn that a server were quicker
         return cls(QdrantClient(MEMORY), "library", MEMORY, Options(), memory=True)
 
     def close(self) -> None:
@@ -362,7 +362,7 @@ class Points:
             StoreError: the server refuses.
         """
         if self._memory:
-            with self._one, _unbothered():  # it is not made for threads
+            with self._one:  # it is not made for threads
                 return ask()
         patience = min(self._options.patience_s, most)
         until = time.monotonic() + patience
@@ -522,11 +522,3 @@ def _told(error: UnexpectedResponse) -> str:
 
 def _nothing() -> None:
     """Who has nothing to ask may always."""
-
-
-@contextmanager
-def _unbothered() -> Iterator[None]:
-    """The client's own engine says from 20,000 points on that a server were quicker: this is for tests and trial."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Local mode is not recommended", UserWarning)
-        yield

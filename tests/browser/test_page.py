@@ -374,7 +374,7 @@ def test_a_link_leads_back_to_the_query_and_the_moment(visit: Visit) -> None:
         page.wait_for_selector("#stage:not([hidden])")
         assert page.inner_text("#now") == now
     with visit("m=0000000000000000@1-2") as page:
-        assert "is no id of this library" in page.inner_text("#fault")
+        page.wait_for_selector("#fault:has-text('is no id of this library')")
 
 
 def test_the_clip_is_offered_for_download(visit: Visit) -> None:

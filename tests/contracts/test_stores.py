@@ -1085,6 +1085,14 @@ def test_what_happens_is_kept_for_those_who_listen(store: Store) -> None:
     assert len(notices.happenings(2)) == 2
 
 
+def test_a_run_comes_with_whom_it_tells(store: Store) -> None:
+    """Of a key that is none any more nobody is told; the run is there all the same."""
+    catalog = store.catalog
+    catalog.write_run(RunRecord("r", "{}", 1.0), HOOK)
+    catalog.write_run(RunRecord("s", "{}", 1.0), replace(HOOK, id="h2", owner="nobody"))
+    assert ([run.id for run in catalog.runs()], catalog.notices.hooks()) == (["r", "s"], [HOOK])
+
+
 def test_a_happening_is_told_of_once(store: Store) -> None:
     notices = store.catalog.notices
     notices.write_hook(HOOK)

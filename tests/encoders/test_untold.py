@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hubs
+
 import encoders
 
 CHILD = """
@@ -29,19 +31,44 @@ print(type(onnxruntime.InferenceSession(model.SerializeToString())).__name__)
 """
 
 
+ASKING = """
+import sys
+from api.sources import Hub
+print(Hub(endpoint=sys.argv[1]).repository("tiny/clip").licence)
+"""
+QUIET = (
+    *("CI", "TF_BUILD", "JENKINS_URL", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"),
+    *("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+)
+"""Variables with which they would be silent anyway."""
+
+
+def said(program: str, argument: str, home: Path, **more: str) -> list[str]:
+    """The words that a program prints in a process of its own, with nothing in its home folder."""
+    paths = {name: value for name, value in os.environ.items() if name not in QUIET}
+    home.mkdir()
+    paths |= {"HOME": str(home), "PYTHONPATH": str(Path(encoders.__file__).parents[1])} | more
+    done = subprocess.run(
+        [sys.executable, "-c", program, argument], env=paths, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
 def test_neither_an_import_nor_a_network_is_told_of(tmp_path: Path) -> None:
     """Nor is there a number in the home folder by which this machine is known.  ONNX Runtime's own sockets cannot be
     seen from here; that number, which it makes before it tells anything, can."""
-    quiet = ("CI", "TF_BUILD", "JENKINS_URL", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
-    paths = {
-        name: value for name, value in os.environ.items() if name not in quiet
-    }  # where they would be silent anyway
     home, file = tmp_path / "home", tmp_path / "told.txt"
-    home.mkdir()
-    paths |= {"HOME": str(home), "PYTHONPATH": str(Path(encoders.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(file)], env=paths, capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode, done.stdout.split()) == (0, ["Graph", "InferenceSession"]), done.stderr
+    assert said(CHILD, str(file), home) == ["Graph", "InferenceSession"]
     assert file.read_text() == ""
     assert [one for one in home.rglob("*") if one.is_file()] == []
+
+
+def test_the_hub_is_asked_for_what_is_wanted_and_learns_of_versions_alone(tmp_path: Path) -> None:
+    with hubs.running() as hub:
+        hub.add("tiny/clip", {"tokenizer.json": b"{}"})
+        assert said(ASKING, hub.address, tmp_path / "home", AI_AGENT="somebody", HF_ENDPOINT=hub.address) == ["mit"]
+    (asked,) = hub.asked
+    assert asked.path == "/api/models/tiny/clip"
+    told = dict(one.strip().split("/") for one in asked.agent.split(";"))
+    assert told.keys() == {"unknown", "hf_hub", "python"}  # `unknown` is the program that asks

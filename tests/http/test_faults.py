@@ -36,10 +36,20 @@ SPOKEN = {"tus-resumable": "1.0.0"}
 PIECE = SPOKEN | {"content-type": "application/offset+octet-stream"}
 
 
+LINKLESS = f"""
+import os
+def refused(*_):
+    raise PermissionError(1, "no links here")
+os.link = refused
+{CHILD}"""
+
+
 @contextmanager
-def running(folder: Path, *words: str, before: tuple[str, ...] = ()) -> Iterator[tuple[httpx.Client, Any]]:
+def running(
+    folder: Path, *words: str, before: tuple[str, ...] = (), program: str = CHILD
+) -> Iterator[tuple[httpx.Client, Any]]:
     """`reelseek serve` in a process of its own; `before` are commands of a shell that nobody else is to see."""
-    command = [sys.executable, "-c", CHILD, str(folder), "serve", "--create", "--port", "0", *words]
+    command = [sys.executable, "-c", program, str(folder), "serve", "--create", "--port", "0", *words]
     if before:
         script = "; ".join(("set -e", *before, 'exec "$@"'))
         command = [*SMALL, "sh", "-c", script, "sh", *command]
@@ -238,11 +248,17 @@ def test_killed_while_all_is_asked_of_it_no_answer_was_a_lie(folder: Path) -> No
         assert client.get("/v1/quarantine").json()["quarantined"] == []
 
 
-def crash(folder: Path, patch: pytest.MonkeyPatch, point: str, asks: Callable[[httpx.Client], object]) -> None:
+def crash(
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    point: str,
+    asks: Callable[[httpx.Client], object],
+    program: str = CHILD,
+) -> None:
     """A server is killed at a point of what somebody asks of it."""
     with patch.context() as there:
         there.setenv("REELSEEK_CRASH_AT", point)
-        with running(folder) as (client, server):
+        with running(folder, program=program) as (client, server):
             with pytest.raises(httpx.TransportError):
                 asks(client)
             server.wait(60)
@@ -281,8 +297,7 @@ def test_killed_between_a_place_and_its_job_a_media_is_there_for_somebody_or_not
             assert kept(folder) == ([b"old"], [str(there)])
         jobs.append(sends(client).json()["job"]["id"])
         for job in jobs:
-            with client.stream("GET", f"/v1/jobs/{job}/events") as events:
-                assert '"done"' in events.read().decode()
+            indexed(client, job)
         (media,) = client.get("/v1/media").json()["media"]
         assert client.get(media["links"]["stream"]).content == film
         files, counted = kept(folder)
@@ -290,37 +305,76 @@ def test_killed_between_a_place_and_its_job_a_media_is_there_for_somebody_or_not
         assert sorted(counted) == sorted([str(there), media["path"]])
 
 
-@pytest.mark.parametrize(
+PLACES = pytest.mark.parametrize(
     "point",
     [
         "upload-placed",
         *(pytest.param(one, marks=pytest.mark.slow) for one in ("upload-linked", "upload-counted", "upload-asked")),
     ],
 )
+
+
+def in_pieces(client: httpx.Client, film: bytes) -> str:
+    """The address of an upload that has just begun."""
+    said = {"upload-length": str(len(film)), "upload-metadata": f"filename {b64encode(b'new.mp4').decode()}"}
+    return str(client.post("/v1/uploads", headers=SPOKEN | said).headers["location"])
+
+
+def last(client: httpx.Client, at: str, film: bytes) -> httpx.Response:
+    return client.patch(at, headers=PIECE | {"upload-offset": "0"}, content=film)
+
+
+class Sends:
+    """Who sends a film in one piece, and where it goes."""
+
+    def __init__(self, film: bytes) -> None:
+        self.film, self.at = film, ""
+
+    def __call__(self, client: httpx.Client) -> None:
+        self.at = in_pieces(client, self.film)
+        last(client, self.at, self.film)
+
+
+@PLACES
 def test_killed_over_its_last_piece_an_upload_goes_on_with_the_next_server(
     folder: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     film = clips.film(folder / "new.mp4", ["yellow", "red"]).read_bytes()
-    at = ""
-
-    def sends(client: httpx.Client) -> None:
-        nonlocal at
-        said = {"upload-length": str(len(film)), "upload-metadata": f"filename {b64encode(b'new.mp4').decode()}"}
-        at = client.post("/v1/uploads", headers=SPOKEN | said).headers["location"]
-        client.patch(at, headers=PIECE | {"upload-offset": "0"}, content=film)
-
+    sends = Sends(film)
     crash(folder, monkeypatch, point, sends)
     with running(folder) as (client, _):
         assert len(kept(folder)[1]) == 1  # what is to come counts, and once
-        told = client.head(at, headers=SPOKEN)
+        told = client.head(sends.at, headers=SPOKEN)
         assert (told.status_code, told.headers["upload-offset"]) == (200, str(len(film)))
-        with client.stream("GET", f"/v1/jobs/{told.headers['reelseek-job']}/events") as events:
-            assert '"done"' in events.read().decode()
+        indexed(client, told.headers["reelseek-job"])
         (media,) = client.get("/v1/media").json()["media"]
         assert client.get(media["links"]["stream"]).content == film
         assert kept(folder) == ([film], [media["path"]])
         assert [one.suffix for one in (folder / "lib" / "uploads" / "parcels").iterdir()] == [".json"]
-        assert client.head(at, headers=SPOKEN).headers["reelseek-job"] == told.headers["reelseek-job"]
+        assert client.head(sends.at, headers=SPOKEN).headers["reelseek-job"] == told.headers["reelseek-job"]
+
+
+@PLACES
+def test_killed_over_its_last_piece_where_no_links_can_be_an_upload_is_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """And not locked for a day: whoever sent it begins again, and has one media."""
+    film = clips.film(folder / "new.mp4", ["yellow", "red"]).read_bytes()
+    sends = Sends(film)
+    crash(folder, monkeypatch, point, sends, LINKLESS)
+    with running(folder, program=LINKLESS) as (client, _):
+        assert client.head(sends.at, headers=SPOKEN).status_code == 404
+        problem(last(client, sends.at, film), 404)
+        assert list((folder / "lib" / "uploads" / "parcels").iterdir()) == []
+        indexed(client, last(client, in_pieces(client, film), film).headers["reelseek-job"])
+        (media,) = client.get("/v1/media").json()["media"]
+        assert client.get(media["links"]["stream"]).content == film
+        assert kept(folder)[0] == [film]
+
+
+def indexed(client: httpx.Client, job: str) -> None:
+    with client.stream("GET", f"/v1/jobs/{job}/events") as events:
+        assert '"done"' in events.read().decode()
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON

@@ -11,6 +11,7 @@ from serving import Served, problem
 
 from api.problems import KIND
 from indexer import cutting
+from indexer.decoding import Decoder
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::2]"])
@@ -110,6 +111,30 @@ def test_the_head_of_what_get_has(shared: Served) -> None:
     for path in ("/v1/media/nothing", "/v1/nothing"):
         gone = shared.client.head(path)
         assert (gone.status_code, gone.headers["content-type"]) == (404, KIND)
+
+
+def test_the_head_of_a_picture_is_told_without_drawing_it(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there would be one; how large it is where it was drawn before."""
+    ids = [one["id"] for one in shared.client.get("/v1/media").json()["media"]]
+    asked = [(id, {"t": t, "w": 600}) for id in (*ids, "nothing") for t in (0.5, 99, "nan")]
+
+    def drawn(*_: object) -> Never:
+        raise AssertionError("it was drawn")
+
+    def heads() -> list[httpx.Response]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Decoder, "pictures", drawn)
+            return [shared.client.head(f"/v1/media/{id}/thumbnail", params=said) for id, said in asked]
+
+    before = heads()
+    whole = [shared.client.get(f"/v1/media/{id}/thumbnail", params=said) for id, said in asked]
+    for first, wanted, later in zip(before, whole, heads(), strict=True):
+        for head in (first, later):
+            assert (head.status_code, head.content) == (wanted.status_code, b""), wanted.url
+            assert all(head.headers.get(name) == wanted.headers.get(name) for name in ("content-type", "cache-control"))
+        assert not wanted.is_success or "content-length" not in first.headers
+        assert not wanted.is_success or int(later.headers["content-length"]) == len(wanted.content)
+    assert {answer.status_code for answer in whole} == {200, 404, 422}
 
 
 def test_the_head_of_a_clip_is_told_without_cutting_it(shared: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,24 @@ def test_what_cannot_be_a_job_yet_is_an_upload_still(own: Served, monkeypatch: p
     assert [file.suffix for file in parts.iterdir()] == [".json"]
 
 
+def test_what_was_moved_away_is_at_somebodys_hands_or_over(own: Served) -> None:
+    """A disk without links has a media in one place: in that of the upload, or where it is to stay."""
+    at = begun(own, 10).headers["location"]
+    piece(own, at, 0, b"01234")
+    data, note = sorted(Path("lib/uploads/parcels").iterdir())
+    data.rename("moved")
+    with note.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # somebody makes a media of it
+        for answer in (own.client.head(at, headers=SPOKEN), piece(own, at, 5, b"56789")):
+            assert answer.status_code == 423
+        Path("moved").rename(data)  # it could be none yet
+        assert own.client.head(at, headers=SPOKEN).headers["upload-offset"] == "5"
+        data.rename("moved")
+    assert own.client.head(at, headers=SPOKEN).status_code == 404  # they have died
+    problem(piece(own, at, 5, b"56789"), 404)
+    assert not list(Path("lib/uploads/parcels").iterdir())
+
+
 def test_what_is_given_up_is_gone(own: Served) -> None:
     at = begun(own, 10).headers["location"]
     piece(own, at, 0, b"01234")

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,19 @@ def test_who_does_not_listen_is_told_again_and_then_no_more(told: Served) -> Non
         again = told.client.post(f"/v1/webhooks/{hook}/deliveries/{last['id']}/again")
         strict(wire.Delivery, again.json())
         assert fared(told, hook, "delivered")["id"] == last["id"]
+
+
+def test_where_no_job_came_about_nobody_waits_for_word_of_it(told: Served, folder: Path, receiver: Receiver) -> None:
+    """Also where the catalog had the webhook already."""
+    asked = {"paths": [str(folder / "clips")], "webhook": receiver.url}
+    with closing(sqlite3.connect(folder / "lib" / "catalog.sqlite")) as catalog:
+        catalog.execute("CREATE TRIGGER no_more BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'no more'); END")
+        problem(told.client.post("/v1/jobs", json=asked), 500)
+        catalog.execute("DROP TRIGGER no_more")
+    assert told.client.get("/v1/webhooks").json()["webhooks"] == []
+    job = told.client.post("/v1/jobs", json=asked).json()["job"]["id"]
+    assert [one["job"] for one in told.client.get("/v1/webhooks").json()["webhooks"]] == [job]
+    told.over(job)
 
 
 def test_who_wants_no_more_is_left_alone(told: Served) -> None:

@@ -1,6 +1,7 @@
 """Decoding in a child: the same chapters whichever way one comes to them, and a run that outlives any file."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import filming
@@ -329,6 +331,24 @@ def test_a_child_goes_when_its_parent_is_killed(tmp_path: Path) -> None:
     while _is_there(child) or any(temporary.iterdir()):
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
+
+
+def test_a_child_that_clears_up_is_not_hindered_by_what_it_still_decodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, removed, ended = tmp_path / "folder", shutil.rmtree, list[int]()
+    folder.mkdir()
+
+    def removing(which: Path, **how: bool) -> None:
+        with pytest.raises(FileNotFoundError):  # as the main thread would meanwhile
+            Pile(folder / "0-1.frames").add(np.zeros((8, 8, 3), np.uint8))
+        removed(which, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", removing)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    _decoder_child._listen(io.BytesIO(), SimpleQueue(), folder)
+    assert ended == [0]
+    assert list(tmp_path.iterdir()) == []
 
 
 def _is_there(pid: int) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fakes
 import pytest
@@ -21,6 +22,7 @@ from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
+from indexer.staging import Staging
 from retriever import processes
 from retriever.errors import DiskFull, ManifestError, SpaceMismatch, WrongRecipe
 from retriever.ports import Store
@@ -297,6 +299,25 @@ def test_a_file_that_changes_while_it_is_read_is_not_committed(house: House) -> 
     house.encoders = whole
     assert house.index().indexed == [str(clip)], "as it is now it was never tried"
     assert house.store.catalog.quarantined() == []
+
+
+def test_a_media_is_whole_or_not_there_though_a_checkpoint_went_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, plain = write_reel(house.folder / "a.synthetic", "red", "blue", "green"), Staging.keep
+
+    def keep(staging: Staging, number: int, *rest: Any) -> None:
+        plain(staging, number, *rest)
+        if number == 1:
+            (staging.folder / "chapter-00000.npz").unlink()
+
+    with monkeypatch.context() as meddling:
+        meddling.setattr(Staging, "keep", keep)
+        assert "checkpoints of it went away" in house.index().quarantined[str(clip)]
+    assert house.media() == []
+    assert house.store.catalog.staged() == []
+    clip.touch()
+    assert house.index().indexed == [str(clip)]
 
 
 def test_one_file_after_the_other_and_all_at_once_give_the_same(house: House, tmp_path: Path) -> None:

@@ -119,6 +119,24 @@ def test_the_first_file_is_committed_before_the_last_was_looked_at(
     assert sown.held("ray") == sown.undisturbed()
 
 
+def test_answers_that_arrive_in_any_order_are_taken_in_that_of_the_chapters(
+    cluster: None, sown: farm.Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, several = ray.wait, list[int]()
+
+    def backwards(references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        """The last of those that were asked for, as soon as all are answered."""
+        ready, _ = plain(references, num_returns=len(references), timeout=LIMIT)
+        several.append(len(ready))
+        return ready[-1:], references[:-1]
+
+    with monkeypatch.context() as late:
+        late.setattr(ray, "wait", backwards)
+        sown.index("ray", executor.build(farm.making(slow=0.1), most=1))
+    assert max(several) > 1
+    assert sown.held("ray") == sown.undisturbed()
+
+
 def test_a_second_run_does_nothing(cluster: None, sown: farm.Farm) -> None:
     sown.index("ray", executor.build(farm.making()))
     again = sown.index("ray", executor.build(farm.making(stillborn=True)))
@@ -490,6 +508,20 @@ def test_without_the_extra_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"ray needs ray: pip install 'reelseek\[ray\]'"):
         Registry("indexer.executors").load("ray")
+
+
+def test_a_ray_of_our_own_tells_nobody_how_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is a driver of another one leaves that to whoever started it."""
+    name, found = "RAY_USAGE_STATS_ENABLED", list[str | None]()
+    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: found.append(os.environ.get(name)))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    for address in ("", "auto"):
+        with _cluster.joined(address, 2):
+            pass
+    assert found == ["0", None]
+    assert name not in os.environ
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ import signal
 import socket
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libraries import HEARD, SEEN, contents, directions, entry, more, only
 from qdrant_client import QdrantClient, models
+from qdrant_client.common import client_warnings
 from qdrant_client.local.local_collection import LocalCollection
 from qdrants import Fault, serving
 from qdrants import Server as Qdrant
@@ -432,9 +434,26 @@ def test_a_slow_server_is_asked_again(server: Qdrant, tmp_path: Path) -> None:
 
 def test_many_points_in_memory_bother_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalCollection, "LARGE_DATA_THRESHOLD", 1)
+    monkeypatch.setattr(client_warnings, "SEEN_MESSAGES", set())
     store = qdrant.build()
     store.add(entry("a"))
     store.close()
+
+
+def test_warnings_of_other_threads_are_left_as_they_are(
+    server: Qdrant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is hushed for a moment is hushed for the process, and two who do so may leave it hushed, or aloud."""
+
+    def hushes(*_: object, **__: object) -> Never:
+        raise AssertionError("it changes what warnings become")
+
+    monkeypatch.setenv(API_KEY, "s3cret")
+    with monkeypatch.context() as patch:
+        patch.setattr(warnings, "catch_warnings", hushes)
+        for store in (opened(server, tmp_path / "catalog"), qdrant.build()):
+            store.add(entry("a"))
+            store.close()
 
 
 @pytest.mark.parametrize("point", ["qdrant-sent", "qdrant-marked", "store-add-written", "store-compact-written"])
