@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SCREENSHOTS = os.environ.pop("REELSEEK_SCREENSHOTS", "")  # or settings would take it for a misspelt one of theirs
 """A folder that pictures of the page are written to; docs/screenshots has the last ones."""
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 
 @contextmanager

@@ -166,5 +166,5 @@ def kept(field: Farm) -> list[tuple[str, float]]:
 
 def left_over(field: Farm) -> list[psutil.Process]:
     """Decoder children of the last run that are there after the moment that they take to go."""
-    _, alive = psutil.wait_procs(field.children, timeout=10.0)
+    _, alive = psutil.wait_procs(field.children, timeout=60.0)
     return [child for child in alive if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

@@ -71,7 +71,7 @@ class Served:
         return last
 
 
-def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for what is to come."""
     for _ in range(int(seconds / 0.05)):
         if true():

@@ -1,5 +1,6 @@
 """The page in a real browser over a small library of colours and tones: what people do with it, what it promises."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -336,7 +337,7 @@ def test_sounds_and_pictures_have_players_of_their_own(visit: Visit) -> None:
         page.locator("#list .open", has_text="tone.wav").first.click()
         _playing(page)
         assert page.locator("#screen audio").count() == 1
-        assert "heard" in page.inner_text("#timeline")
+        page.wait_for_selector("#timeline >> text=heard")
     with visit("q=seen:red&sure=0&kind=image") as page:
         page.locator("#list .open").first.click()
         page.locator("#screen img").evaluate("one => one.decode()")
@@ -366,13 +367,13 @@ def test_a_link_leads_back_to_the_query_and_the_moment(visit: Visit) -> None:
     with visit(link.split("#")[1]) as page:
         page.wait_for_selector("#stage:not([hidden])")
         page.wait_for_selector(".moment.now")
-        assert page.inner_text("#now") == now
+        until(page, f"document.querySelector('#now').innerText === {json.dumps(now)}")
         assert page.input_value("#query") == "seen:blue"
         start = float(ref.split("@")[1].split("-")[0])  # type: ignore[union-attr]
         until(page, f"document.querySelector('video').currentTime >= {start - 0.05}")
     with visit(f"t={ref}") as page:
         page.wait_for_selector("#stage:not([hidden])")
-        assert page.inner_text("#now") == now
+        until(page, f"document.querySelector('#now').innerText === {json.dumps(now)}")
     with visit("m=0000000000000000@1-2") as page:
         page.wait_for_selector("#fault:has-text('is no id of this library')")
 
@@ -400,7 +401,7 @@ def test_a_media_whose_file_is_gone_is_said_to_be(visit: Visit) -> None:
         card = page.locator("#list .moment").first
         assert "file is gone" in card.inner_text()
         card.locator(".open").click()
-        assert "is gone" in page.inner_text("#fault")
+        page.wait_for_selector("#fault >> text=is gone")
         assert page.locator("#screen video").count() == 0
 
 
@@ -493,6 +494,7 @@ def test_the_library_lists_media_counts_and_what_was_set_aside(visit: Visit) -> 
     with visit("view=library") as page:
         page.wait_for_selector("#media .moment")
         page.wait_for_selector("#asides:not([hidden])")
+        page.wait_for_selector("#counts >> text=segments")
         assert re.search(r"\d+ media · 0:\d\d · \d+ segments · [\d.]+ [kM]B", page.inner_text("#counts"))
         assert "first.mp4" in page.inner_text("#media")
         assert "nothing" not in page.inner_text("#further")

@@ -191,7 +191,7 @@ def test_who_watches_a_job_with_a_key_that_is_revoked_is_told_no_more(
             record = jobs.register(library.store, Asked((str(folder / "clips"),)).text)
             reader = by(keys.make(library.store, "reader", "search")[1])
             keys.make(library.store, "other", "search")
-            with served.client.stream("GET", f"/v1/jobs/{record.id}/events", headers=reader, timeout=5) as told:
+            with served.client.stream("GET", f"/v1/jobs/{record.id}/events", headers=reader, timeout=60) as told:
                 lines = told.iter_lines()
                 assert next(lines) == "event: job"
                 keys.revoke(library.store, "reader")
@@ -243,7 +243,7 @@ def test_a_slow_disk_holds_up_nobody_else(own: Served, monkeypatch: pytest.Monke
         sender.start()
         time.sleep(0.5)
         began = time.monotonic()
-        with httpx.Client(base_url=own.url, verify=CLEAR) as other:
+        with httpx.Client(base_url=own.url, timeout=60, verify=CLEAR) as other:
             assert other.get("/healthz").is_success
         waited = time.monotonic() - began
         sender.join()
@@ -319,7 +319,7 @@ def test_a_library_that_is_busy_for_a_moment_ends_no_worker(
 
     with monkeypatch.context() as patch:
         patch.setattr("api.workshop.jobs.standing", refused)
-        assert failed.wait(5)
+        assert failed.wait(60)
     job = own.client.post("/v1/jobs", json={"paths": [str(folder / "clips" / "third.mp4")]}).json()["job"]["id"]
     assert own.over(job)["state"] == "done"
 
@@ -334,7 +334,7 @@ def test_a_folder_that_is_watched_holds_up_no_other_job(folder: Path) -> None:
         time.sleep(1.5)
         job = served.client.post("/v1/jobs", json={"paths": [str(folder / "clips" / "first.mp4")]}).json()["job"]["id"]
         with (
-            httpx.Client(base_url=served.url, timeout=10, verify=CLEAR) as client,
+            httpx.Client(base_url=served.url, timeout=60, verify=CLEAR) as client,
             client.stream("GET", f"/v1/jobs/{job}/events") as told,
         ):
             assert '"done"' in told.read().decode()

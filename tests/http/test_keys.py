@@ -191,7 +191,7 @@ def test_what_a_tenant_brings_is_in_its_collection(locked: Served, made: dict[st
 
 
 def test_a_page_keeps_a_key_where_no_script_finds_it(locked: Served, made: dict[str, str]) -> None:
-    with httpx.Client(base_url=locked.url, verify=CLEAR) as browser:
+    with httpx.Client(base_url=locked.url, timeout=60, verify=CLEAR) as browser:
         problem(browser.post("/v1/session", json={"key": "rs_beef_wrong"}), 401)
         begun = browser.post("/v1/session", json={"key": made["tenant"]})
         assert begun.json() == {"name": "tenant", "scopes": ["search", "write"], "collection": "ours"}

@@ -64,7 +64,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
 def asking(served: Served, path: str) -> Iterator[socket.socket]:
     """Somebody who asks, and waits until they hang up."""
     url = httpx.URL(served.url)
-    with socket.create_connection((url.host, url.port), timeout=20) as line:
+    with socket.create_connection((url.host, url.port), timeout=60) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         yield line
 
@@ -87,8 +87,8 @@ def test_so_many_clips_are_cut_at_once_and_the_next_one_is_told(own: Served, slo
 
 def test_a_clip_that_nobody_waits_for_is_given_up(own: Served, slow: Slow) -> None:
     with asking(own, f"/v1/media/{film(own)}/clip?start=0&end=1"):
-        assert slow.begun.acquire(timeout=20)
-    assert slow.ended.acquire(timeout=20)
+        assert slow.begun.acquire(timeout=60)
+    assert slow.ended.acquire(timeout=60)
     until(lambda: 'route="/v1/media/{id}/clip",status="499"' in own.client.get("/metrics").text)
 
 
@@ -130,7 +130,7 @@ def test_one_key_does_not_take_all_places(folder: Path) -> None:
         record = jobs.register(library.store, Asked(("/nothing",), every=60.0).text)  # nobody takes it up
     with serving(partial(Library.open, folder / "lib")) as served, ExitStack() as there:
         served.app.state.serving.following._each = 2
-        clients = [there.enter_context(httpx.Client(base_url=served.url, timeout=20, verify=CLEAR)) for _ in range(3)]
+        clients = [there.enter_context(httpx.Client(base_url=served.url, timeout=60, verify=CLEAR)) for _ in range(3)]
         for client, key in zip(clients, (one, one, other), strict=True):
             headers = {"authorization": f"Bearer {key}"}
             stream = client.stream("GET", f"/v1/jobs/{record.id}/events", headers=headers)
@@ -164,7 +164,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_who_sends_half_a_request_is_hung_up_on(shared: Served, hasty: None, half: bytes) -> None:
     url = httpx.URL(shared.url)
-    with socket.create_connection((url.host, url.port), timeout=20) as line:
+    with socket.create_connection((url.host, url.port), timeout=60) as line:
         line.sendall(half)
         try:
             while line.recv(65_536):
@@ -176,7 +176,7 @@ def test_who_sends_half_a_request_is_hung_up_on(shared: Served, hasty: None, hal
 
 def test_who_sends_a_letter_now_and_then_is_hung_up_on(shared: Served, hasty: None) -> None:
     url = httpx.URL(shared.url)
-    with socket.create_connection((url.host, url.port), timeout=20) as line:
+    with socket.create_connection((url.host, url.port), timeout=60) as line:
         line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         with pytest.raises(OSError):  # noqa: PT012 - at which of them, the network decides
             for number in range(200):

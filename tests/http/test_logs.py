@@ -172,7 +172,7 @@ def test_levels_say_how_bad_it_is(shared: Served, monkeypatch: pytest.MonkeyPatc
     quiet, loud = Said(), Said()
     with logs.telling("json", "info", quiet.stream):
         shared.client.get("/healthz")
-        assert shared.client.get("/v1/media").is_success
+        assert shared.client.get("/v1/media", timeout=60).is_success
         until(lambda: quiet.lines("request"))
     assert [line["route"] for line in quiet.lines()] == ["/v1/media"]
     with logs.telling("json", "debug", loud.stream):
@@ -256,13 +256,13 @@ def test_all_that_a_server_says_is_json(folder: Path) -> None:
         assert first["event"] == "serving"
         line = server.stderr.readline()  # once it is ready
         assert json.loads(line)["event"] == "ready"
-        assert httpx.get(f"{first['url']}/v1/media").is_success
+        assert httpx.get(f"{first['url']}/v1/media", timeout=60).is_success
         with socket.create_connection(("127.0.0.1", httpx.URL(first["url"]).port)) as broken:
             broken.sendall(b"nonsense\r\n\r\n")
             assert broken.recv(100).startswith(b"HTTP/1.1 400")
         server.send_signal(signal.SIGTERM)
         rest = [json.loads(line) for line in server.stderr.read().splitlines()]
-        server.wait(30)
+        server.wait(60)
     assert [one.get("route") for one in rest if one.get("event") == "request"] == ["/v1/media"]
     assert any(one.get("message") == "Invalid HTTP request received." for one in rest)
 

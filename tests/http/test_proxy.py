@@ -35,7 +35,7 @@ def browsing(front: Front) -> Iterator[httpx.Client]:
     """A browser on a page of the proxy, whose certificate it believes."""
     transport = _Named(verify=ssl.create_default_context(cafile=str(front.certificate)))
     headers = {"host": NAME, "origin": f"https://{NAME}"}
-    with httpx.Client(base_url=front.url, transport=transport, headers=headers) as client:
+    with httpx.Client(base_url=front.url, transport=transport, headers=headers, timeout=60) as client:
         yield client
 
 

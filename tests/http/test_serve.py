@@ -36,13 +36,13 @@ def test_it_says_where_it_is_answers_and_ends(folder: Path, host: str) -> None:
         assert url in server.stderr.readline()
         for _ in range(200):
             try:
-                assert httpx.get(f"{url}/readyz").json()["status"] == "ready"
+                assert httpx.get(f"{url}/readyz", timeout=60).json()["status"] == "ready"
                 break
             except httpx.TransportError:
                 pass
-        assert httpx.get(f"{url}/").headers["content-type"].startswith("text/html")
+        assert httpx.get(f"{url}/", timeout=60).headers["content-type"].startswith("text/html")
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
+        assert server.wait(60) == 0
         assert "Traceback" not in server.stderr.read()
 
 

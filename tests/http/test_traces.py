@@ -162,7 +162,7 @@ sys.exit(code)
         assert "ready" in server.stderr.readline() + server.stderr.readline()
         server.send_signal(signal.SIGINT)
         assert server.stdout.read().strip() == "[]"
-        server.wait(30)
+        server.wait(60)
 
 
 def test_a_command_sends_them(folder: Path) -> None:
@@ -173,9 +173,9 @@ def test_a_command_sends_them(folder: Path) -> None:
             assert server.stderr
             url = server.stderr.readline().split('"url": "')[1].split('"')[0]
             assert "ready" in server.stderr.readline()
-            assert httpx.get(f"{url}/v1/jobs").is_success
+            assert httpx.get(f"{url}/v1/jobs", timeout=60).is_success
             line = server.stderr.readline()
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            server.wait(60)
         (request,) = collector.named("GET /v1/jobs")  # also what was not sent when it ended
     assert f'"trace": "{request.trace}"' in line

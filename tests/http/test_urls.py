@@ -242,14 +242,14 @@ def test_what_was_on_its_way_when_a_server_was_killed_is_somebodys_or_goes(
 
         def is_ready() -> bool:
             with suppress(httpx.TransportError):
-                return httpx.get(f"{url}/readyz").is_success
+                return httpx.get(f"{url}/readyz", timeout=60).is_success
             assert server.poll() is None
             return False
 
         until(is_ready, 60.0)
         with pytest.raises(httpx.TransportError):
             httpx.post(f"{url}/v1/media", json={"url": f"{shelf.url}/plain"}, timeout=60)
-        assert server.wait(30) == -signal.SIGKILL
+        assert server.wait(60) == -signal.SIGKILL
     assert kept(folder) == ["plain"]
     with serving(partial(Library.open, folder / "lib"), FETCHING) as served:
         counted = served.app.state.serving.library.store.catalog.quotas

@@ -218,7 +218,7 @@ def test_what_is_encoded_is_written_while_the_next_is_encoded(clips: Path, monke
 
     def slow(run: Run, *args: Any) -> None:
         if len(waited) < 5:
-            waited.append(begun[len(waited) + 1].wait(20))
+            waited.append(begun[len(waited) + 1].wait(60))
         keep(run, *args)
 
     monkeypatch.setattr(Run, "keep", slow)
@@ -234,12 +234,12 @@ def test_words_are_recognized_while_frames_are_encoded(clips: Path) -> None:
 
     class Meeting(fakes.Colours):
         def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
-            together.wait(20)
+            together.wait(60)
             return super().encode_frames(frames, spans)
 
     class Reading(fakes.Subtitles):
         def recognize(self, frames: Any, spans: Any) -> list[Any]:
-            together.wait(20)
+            together.wait(60)
             return super().recognize(frames, spans)
 
     one = clips / "one.synthetic"
@@ -284,7 +284,7 @@ def test_ctrl_c_does_not_wait_for_what_is_left_of_a_batch(clips: Path, monkeypat
         def encode_frames(self, frames: Pictures, spans: Times) -> Tokens:
             asked.append("first")
             begun.set()
-            assert stops[0].wait(20), "nobody stopped"
+            assert stops[0].wait(60), "nobody stopped"
             return super().encode_frames(frames, spans)
 
     class Second(fakes.Loudness):
@@ -295,7 +295,7 @@ def test_ctrl_c_does_not_wait_for_what_is_left_of_a_batch(clips: Path, monkeypat
     class Keyboard(list[Event]):
         def append(self, event: Event) -> None:
             if isinstance(event, Opened):
-                assert begun.wait(20)
+                assert begun.wait(60)
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(executor, "encode", spied)

@@ -27,7 +27,7 @@ class Letters:
     def encode(self, sentences: Sequence[str]) -> Matrix:
         self.batches.append(list(sentences))
         self.entered.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if "bad" in sentences:
             raise ValueError("bad")
         return np.array([(len(one), sum(map(ord, one))) for one in sentences], np.float32).reshape(-1, 2)
@@ -38,7 +38,7 @@ def asked(shared: Shared, *questions: list[str], letters: Letters) -> list[Matri
     letters.gate.clear()
     with ThreadPoolExecutor(len(questions) + 1) as pool:
         first = pool.submit(shared.encode, ["first"])
-        assert letters.entered.acquire(timeout=10)
+        assert letters.entered.acquire(timeout=60)
         futures = []
         for place, question in enumerate(questions):
             futures.append(pool.submit(shared.encode, question))
