@@ -38,36 +38,40 @@ def answer(caller: Caller, asked: wire.Search) -> Document:
     same = [asked.model_dump(exclude={"page", "limit"}), caller.collection]
     first = paging.first(asked.page, generation, same) if asked.page else 0
     most = min(first + limit, MOST)
-    document = _found(caller, asked.query, generation, wanted, first, most)
+    made = _found(caller, asked.query, generation, wanted, first, most)
     serving.meters.searches.observe(perf_counter() - began)
-    more = document.pop("more")
-    return document | {"generation": generation, "next_page": paging.token(generation, same, most) if more else None}
+    if asked.page:  # the library may have changed since the token was looked at
+        paging.first(asked.page, made.generation, same)
+    following = paging.token(made.generation, same, most) if made.document.pop("more") else None
+    return made.document | {"generation": made.generation, "next_page": following}
 
 
 def told(library: Library, query: str, wanted: Mapping[str, Any], first: int, most: int) -> Told:
-    """Of an answer the results from the `first` to before the `most`-th, and whether there are `more`.
+    """Of an answer the results from the `first` to before the `most`-th, and whether there are `more`.  It is of the
+    state that was searched, and lasts if that is how the library was before, and is still.
 
     Raises:
         as `Library.search`.
     """
-    generation = _generation(library)
-    lasts = library.searcher.calibrator.knows(generation)
+    before = _generation(library)
+    known = library.searcher.calibrator.knows(before)
     found = library.search(query, **wanted, limit=min(most + 1, MOST))
     shown = replace(found, moments=found.moments[first:most], misses=found.misses if not first else ())
     document = schemas.search(shown, wanted["by"]) | {"more": len(found.moments) > most}
     for name in RESULTS:
         document[name] = moments(library, getattr(shown, name))
-    return Told(document, lasts, _generation(library))
+    lasts = known and before == found.generation == _generation(library)
+    return Told(document, lasts, found.generation)
 
 
-def _found(caller: Caller, query: str, generation: str, wanted: dict[str, Any], first: int, most: int) -> Document:
+def _found(caller: Caller, query: str, generation: str, wanted: dict[str, Any], first: int, most: int) -> Told:
     """What the library answers, or has answered of late: the same question to the same state of it has the same answer,
     once what chance does there is known and not lent, and as long as it shows no file, which is somebody's own."""
     library, recent, crew = caller.serving.library, caller.serving.answers, caller.serving.crew
     key = (generation, query, *sorted(wanted.items()), first, most)
     known = recent.get(key)
     if known is not None:
-        return _as_it_is(library, known)
+        return Told(_as_it_is(library, known), True, generation)
     caller.serving.ground.check()  # what is open of a library that went is not all that a question wants
     shows = parse(query).shows
     if crew and not shows:
@@ -78,7 +82,7 @@ def _found(caller: Caller, query: str, generation: str, wanted: dict[str, Any], 
     few = sum(len(made.document[name]) for name in RESULTS) <= REMEMBERED
     if few and made.lasts and made.generation == generation and not shows:
         recent.put(key, made.document)
-    return dict(made.document)
+    return replace(made, document=dict(made.document))
 
 
 def _as_it_is(library: Library, known: Document) -> Document:

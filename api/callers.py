@@ -4,16 +4,15 @@ Where there is no key, whoever reaches the server may do everything: it listens 
 comes as `Authorization: Bearer KEY`, or in the cookie that `POST /v1/session` sets for the page.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api import keys, known
+from api import keys, known, strays
 from api.indexing import Asked
 from api.problems import Problem
 from api.serving import Serving
@@ -118,13 +117,9 @@ class Caller:
         roots = [places.of(root) for one in self.jobs() for root in Asked.of(one.record.asked).paths]
         return any(places.is_below(path, root) for root in roots)
 
-    def drop(self, path: str) -> bool:
-        """Whether a file was sent here; it is gone then."""
-        if not self.serving.uploads.has(path):
-            return False
-        self.serving.uploads.drop(Path(path))
-        self.serving.library.store.catalog.quotas.gone([path])
-        return True
+    def drop(self, paths: Iterable[str]) -> list[str]:
+        """Away with those of these files that were sent here and that neither a media nor a job wants; returns them."""
+        return strays.away(self.serving.library.store, [path for path in paths if self.serving.uploads.has(path)])
 
     def _is_theirs(self, found: Standing) -> bool:
         if not self.collection:

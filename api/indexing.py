@@ -156,7 +156,7 @@ def index(store: Store, asked: Asked, watch: Watch, profile: Path | None = None)
         recipe = asked.recipe()
         with tracing.kept(profile) as trace:
             record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
-            summary = _carry_out(store, record.id, asked, recipe, watch, Outfit(), trace)
+            summary = _carry_out(store, record, asked, recipe, watch, Outfit(), trace)
     if trace.failed:
         watch(Warned(trace.failed))
     return summary
@@ -168,10 +168,10 @@ def reembed(store: Store, asked: Asked, watch: Watch) -> Summary:
     Raises:
         as `Library.reembed`; of a recipe that the library cannot go over to, nothing is registered.
     """
-    run = _again(store, asked, asked.recipe(), watch, Outfit())
+    run = _again(store, asked, asked.recipe(), watch, Outfit(), Summary())
     reembedding.sides(run)
     record = jobs.register(store, replace(asked, models=settled(asked.models)).text)
-    return _embed(record.id, run)
+    return _embed(record, run.summary, store, watch, lambda: run)
 
 
 def resume(store: Store, name: str, watch: Watch, outfit: Outfit | None = None) -> tuple[jobs.Standing, Summary | None]:
@@ -180,7 +180,7 @@ def resume(store: Store, name: str, watch: Watch, outfit: Outfit | None = None) 
 
     Raises:
         NoSuchJob: there is none of this name.
-        JobOver: it was cancelled.
+        JobOver: it was cancelled, or others have brought it to its end by the time that it would go on.
         as `Library.index`.
     """
     found = jobs.named(store, name)
@@ -193,7 +193,7 @@ def resume(store: Store, name: str, watch: Watch, outfit: Outfit | None = None) 
     if found.by or found.is_over:
         return found, None
     asked = Asked.of(found.record.asked)
-    summary = _gone_on(store, found.record.id, asked, asked.recipe(), watch, outfit or Outfit())
+    summary = _gone_on(store, found.record, asked, asked.recipe(), watch, outfit or Outfit())
     return jobs.named(store, found.record.id), summary
 
 
@@ -211,7 +211,7 @@ def retry(
     runs = [jobs.named(store, name)] if name else jobs.standing(store)[::-1]
     if name and (asked := Asked.of(runs[0].record.asked)).kind == REEMBED:
         again = jobs.register(store, asked.text)
-        summary = _gone_on(store, again.id, asked, asked.recipe(), watch, Outfit())
+        summary = _gone_on(store, again, asked, asked.recipe(), watch, Outfit())
         return [(jobs.named(store, again.id), summary)], []
     shut = {entry.path for entry in store.catalog.quarantined() if not files or _below(entry, files)}
     held = store.catalog.recipe()
@@ -236,7 +236,7 @@ def retry(
     done, outfit = [], Outfit()
     for asked, recipe in work:
         record = jobs.register(store, asked.text)
-        summary = _carry_out(store, record.id, asked, recipe, watch, outfit)
+        summary = _carry_out(store, record, asked, recipe, watch, outfit)
         done.append((jobs.named(store, record.id), summary))
     return done, left
 
@@ -245,14 +245,17 @@ def _below(entry: Quarantined, files: Sequence[str]) -> bool:
     return any(places.is_below(entry.path, places.of(file)) for file in files)
 
 
-def _gone_on(store: Store, name: str, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit) -> Summary:
+def _gone_on(store: Store, record: RunRecord, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit) -> Summary:
     """Carry out a job of either kind."""
     if asked.kind == REEMBED:
-        return _embed(name, _again(store, asked, recipe, watch, outfit))
-    return _carry_out(store, name, asked, recipe, watch, outfit)
+        summary = Summary()
+        return _embed(record, summary, store, watch, lambda: _again(store, asked, recipe, watch, outfit, summary))
+    return _carry_out(store, record, asked, recipe, watch, outfit)
 
 
-def _again(store: Store, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit) -> reembedding.Again:
+def _again(
+    store: Store, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit, summary: Summary
+) -> reembedding.Again:
     return reembedding.Again(
         recipe=recipe,
         encoders=outfit.encoders(replace(recipe, speech=(), text=()), asked.models),  # no line is read again
@@ -261,13 +264,18 @@ def _again(store: Store, asked: Asked, recipe: Recipe, watch: Watch, outfit: Out
         owner=processes.me(),
         watch=watch,
         children=parts.decoders(asked.jobs),
+        summary=summary,
         policy=asked.policy,
     )
 
 
-def _embed(name: str, run: reembedding.Again) -> Summary:
-    record = jobs.named(run.store, name).record
-    with _telling(run.watch), jobs.at_work(run.store, record, run.owner, run.summary) as run.post:
+def _embed(
+    record: RunRecord, summary: Summary, store: Store, watch: Watch, made: Callable[[], reembedding.Again]
+) -> Summary:
+    """Carry out what is `made` at work, where whoever stops the job meanwhile is heard: models take seconds."""
+    with _telling(watch), jobs.at_work(store, record, processes.me(), summary) as post:
+        run = made()
+        run.post = post
         return reembedding.reembed(run, parts.EXECUTORS.load("local").build())
 
 
@@ -278,7 +286,7 @@ def _telling(watch: Watch) -> AbstractContextManager[None]:
 
 def _carry_out(
     store: Store,
-    name: str,
+    record: RunRecord,
     asked: Asked,
     recipe: Recipe,
     watch: Watch,
@@ -286,7 +294,7 @@ def _carry_out(
     trace: tracing.Trace | None = None,
 ) -> Summary:
     summary = Summary()
-    with _telling(watch), jobs.at_work(store, jobs.named(store, name).record, processes.me(), summary) as post:
+    with _telling(watch), jobs.at_work(store, record, processes.me(), summary) as post:
         found = asked.found(lambda: bool(post.wish(summary)))
         encoders = outfit.encoders(recipe, asked.models)
         if store.catalog.recipe() is None:

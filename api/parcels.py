@@ -56,8 +56,8 @@ class Parcels:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._clear()
         parcel = Parcel(token_hex(16), length, owner, said)
+        self._write(parcel)  # first: by its note it is found, and thrown away, if a server is killed here
         self.file(parcel).touch()
-        self._write(parcel)
         return parcel
 
     def of(self, id: str, owner: str) -> Parcel:
@@ -122,16 +122,17 @@ class Parcels:
         with ExitStack() as both:
             for file in (self.file(parcel), self._note(parcel.id)):  # the note stays where the file has to be moved
                 try:
-                    held = both.enter_context(file.open("rb"))
+                    _lock(both, file)
                 except FileNotFoundError as error:
                     raise self._missing(parcel) from error
-                _alone(held.fileno())
             yield
 
-    def done(self, parcel: Parcel, job: str) -> None:
+    def done(self, parcel: Parcel, job: str) -> Parcel:
         """It is whole, and no file of the parcels any more."""
-        self._write(replace(parcel, job=job))
+        parcel = replace(parcel, job=job)
+        self._write(parcel)
         self.file(parcel).unlink(missing_ok=True)
+        return parcel
 
     def drop(self, parcel: Parcel) -> None:
         for file in (self.file(parcel), self._note(parcel.id)):
@@ -164,8 +165,11 @@ class Parcels:
                 touched = max(file.stat().st_mtime for file in (note, data) if file.exists() or file is note)
                 if time() - touched <= LIFE_S:
                     continue
-                note.unlink(missing_ok=True)
-                data.unlink(missing_ok=True)
+                with ExitStack() as both, suppress(Problem):  # somebody goes on with it just now
+                    for file in (data, note):
+                        if file.exists() or file is note:
+                            _lock(both, file)
+                    self.drop(Parcel(note.stem, 0))
 
 
 def told(header: str) -> dict[str, str]:
@@ -186,6 +190,10 @@ def told(header: str) -> dict[str, str]:
             raise Problem(422, "not said rightly", f"Upload-Metadata: {name} has no text in base64") from error
     known.names("header.Upload-Metadata", said, (*SAID, *PASSED_OVER))
     return said
+
+
+def _lock(files: ExitStack, file: Path) -> None:
+    _alone(files.enter_context(file.open("rb")).fileno())
 
 
 def _alone(descriptor: int) -> None:

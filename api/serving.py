@@ -43,8 +43,13 @@ ANSWERS = 256
 """Answers that are kept for who asks the same.  A result with many lines takes ten kilobytes of memory: with as many
 results as an answer that is kept may have, they are 77 MB at most."""
 READERS, READING_WAIT = 4, 256
+ARRIVALS, ARRIVAL_WAIT = 4, 256
+"""Media that were sent and are stored and hashed at a time, and that wait: a slow disk takes long over large ones, and
+whoever only looks is not to wait for it.  The line is long, since whoever is turned away has sent in vain."""
 CUTTERS, CUTTING_WAIT = 2, 8
 """Clips that are cut at a time: each may take minutes, and nobody else is to wait for them."""
+DRAWERS, DRAWING_WAIT = 1, 256
+"""Small pictures that are drawn at a time, by the one decoder of `Thumbnails`, and that wait: a page asks for many."""
 RUNNERS, RUNNING_WAIT, RUNNING_EACH = 4, 16, 3
 """Media that are fetched, or looked for, at a time, those that wait, and those of one key: fewer than there are at a
 time."""
@@ -76,6 +81,8 @@ class Serving:
     answers: Recent[Hashable, dict[str, Any]] = field(default_factory=lambda: Recent(ANSWERS))
     asking: Turns = field(default_factory=lambda: Line("asking", ASKERS, ASKING_WAIT, LATEST_S))
     reading: Turns = field(default_factory=lambda: Turns("reading", READERS, READING_WAIT))
+    arriving: Turns = field(default_factory=lambda: Turns("arriving", ARRIVALS, ARRIVAL_WAIT))
+    drawing: Turns = field(default_factory=lambda: Turns("drawing", DRAWERS, DRAWING_WAIT))
     cutting: Turns = field(default_factory=lambda: Turns("cutting", CUTTERS, CUTTING_WAIT))
     errands: Errands = field(default_factory=lambda: Errands(RUNNERS, RUNNING_WAIT, RUNNING_EACH))
     following: Seats = field(
@@ -163,9 +170,8 @@ class Serving:
         self.asking.close()
         if self.crew:
             self.crew.close()
-        self.reading.close()
-        self.cutting.close()
-        self.errands.close()
+        for turns in (self.reading, self.arriving, self.drawing, self.cutting, self.errands):
+            turns.close()
         self.workshop.close()
         self.courier.close()
         self.thumbnails.close()

@@ -38,19 +38,25 @@ def into(store: Store, collection: str) -> list[str]:
 
 
 def drop(store: Store, files: Sequence[str]) -> list[str]:
-    """Away with those of these files that are strays; returns them."""
-    gone, paths, far = [], set(files), marks.is_far(store)  # what is not here may lie on another machine
-    for one in store.catalog.quotas.deposits():
-        file = Path(one.path)
-        home = file.parent.parent
-        if one.path not in paths or not key_of(file) or not home.is_dir() or (far and not file.exists()):
+    """Away with those of these files that were sent and are strays; returns them."""
+    paths = set(files)
+    return away(store, [one.path for one in store.catalog.quotas.deposits() if one.path in paths])
+
+
+def away(store: Store, sent: Sequence[str]) -> list[str]:
+    """Away with those of these files, which were sent, that are strays; returns them."""
+    gone, far = list[str](), marks.is_far(store)  # what is not here may lie on another machine
+    homes: dict[Path, list[Path]] = {}
+    for file in map(Path, sent):
+        if key_of(file) and not (far and not file.exists()):
+            homes.setdefault(file.parent.parent, []).append(file)
+    for home, files in homes.items():
+        if not home.is_dir():
             continue
         with alone(home):  # nobody sends the same meanwhile
-            if _is_stray(store, file):
-                file.unlink(missing_ok=True)
-                with suppress(OSError):  # somebody put something beside it
-                    file.parent.rmdir()
-                gone.append(one.path)
+            for file in _strays(store, files):
+                _unlink(file)
+                gone.append(str(file))
     if gone:
         store.catalog.quotas.gone(gone)
         store.catalog.forget(gone)
@@ -66,15 +72,13 @@ def landed(store: Store, landings: Iterable[Landing]) -> None:
             continue
         with alone(home):  # nobody sends the same meanwhile
             asked = any(one.to in _paths(job) for job in jobs.standing(store))
-            if asked or not _is_stray(store, file):
+            if asked or not _strays(store, [file]):
                 continue
             if Path(one.counted).exists():
                 counted.moved(one.to, one.counted)
             else:
                 counted.withdraw(one.to)
-            file.unlink(missing_ok=True)
-            with suppress(OSError):  # it was not there yet, or somebody put something beside it
-                file.parent.rmdir()
+            _unlink(file)
 
 
 def left_by(store: Store, job: Standing) -> None:
@@ -88,11 +92,22 @@ def _paths(job: Standing) -> list[str]:
     return found
 
 
-def _is_stray(store: Store, file: Path) -> bool:
-    path = str(file)
-    for one in jobs.standing(store):  # first: what such a job has brought is in the library before it is over
-        over = one.is_over or one.record.state is RunState.FAILED
-        if not over and any(places.is_below(path, places.of(root)) for root in _paths(one)):
-            return False
+def _strays(store: Store, files: Sequence[Path]) -> list[Path]:
+    """Those of these files, of which there are some, that no job wants and no media is made of."""
+    wanted = [  # first: what such a job has brought is in the library before it is over
+        places.of(root)
+        for one in jobs.standing(store)
+        if not one.is_over and one.record.state is not RunState.FAILED
+        for root in _paths(one)
+    ]
     with store.snapshot() as snapshot:
-        return all(path not in media.paths for media in snapshot.media(Filter(media=frozenset({key_of(file)}))))
+        same = snapshot.media(Filter(media=frozenset(map(key_of, files))))
+    used = {path for media in same for path in media.paths}
+    free = [file for file in files if str(file) not in used]
+    return [file for file in free if not any(places.is_below(str(file), root) for root in wanted)]
+
+
+def _unlink(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    with suppress(OSError):  # it was not there yet, or somebody put something beside it
+        file.parent.rmdir()

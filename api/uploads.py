@@ -116,7 +116,11 @@ class Uploads:
         try:
             os.link(file, place)
         except OSError:  # a file system without links
-            file.rename(place)
+            try:
+                file.rename(place)
+            except OSError:
+                self.drop(place)
+                raise
 
     def example(self, kind: str, name: str, file: BinaryIO) -> Held:
         """Keep a file to ask with for an hour: `kind` is `image`, `sound` or `clip`.

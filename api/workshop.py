@@ -6,6 +6,7 @@ Jobs lie in the catalog, so one that was begun and not ended is taken up again b
 import json
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from secrets import token_hex
 from threading import Event, Thread
@@ -93,9 +94,12 @@ class Workshop:
 
     def _work(self) -> None:
         said, outfit, last = "", Outfit(), monotonic()
-        with self._open() as library:
+        library: Library | None = None
+        with ExitStack() as opened:
             while not self._over.is_set():
                 try:
+                    if library is None:
+                        library = opened.enter_context(self._open())
                     waiting = [one for one in jobs.standing(library.store) if _waits(one)]
                     if waiting:
                         self._carry_out(library, waiting[0].record, outfit)
@@ -107,6 +111,8 @@ class Workshop:
                 except (ReelseekError, OSError) as error:  # the library is busy, its disk full: not for ever
                     if said != (said := str(error)):
                         LOG.warning("jobs wait: %s", error)
+                except Exception:  # whatever it is, jobs that are taken on are to be done
+                    LOG.exception("jobs")
                 self._called.wait(LOOK_S)
                 self._called.clear()
 

@@ -16,7 +16,7 @@ from time import monotonic, sleep, time
 
 from indexer.events import Summary
 from indexer.staging import Staging
-from retriever.errors import NoSuchJob, ReelseekError, StoreError, StoreLocked
+from retriever.errors import JobOver, NoSuchJob, ReelseekError, StoreError, StoreLocked
 from retriever.ports import Store
 from retriever.types import RunRecord, RunState, Wish
 
@@ -92,6 +92,22 @@ class Post:
     _looked: float = 0.0
     _told: float = 0.0
     _held: float = 0.0
+    _held_at: float = 0.0  # by the clock on the wall: leases run out by that one, also while a machine sleeps
+
+    def begin(self, summary: Summary) -> None:
+        """Take the run up.  One that was paused since whoever begins looked at it stays so, and stops at once.
+
+        Raises:
+            StoreLocked, JobOver: as `hold`.
+            JobOver: it was cancelled.
+        """
+        self.hold()
+        if self.record.state is RunState.CANCELLED:
+            raise JobOver(f"job {self.record.id} was cancelled, and is not gone on with: ask for it anew")
+        self.before = self.record.counts
+        self.store.catalog.wish(self.record.id, Wish.NONE)
+        if self._wish is Wish.NONE:
+            self.write(summary, replace(self.record, state=RunState.RUNNING, began=time(), ended=None, error=""))
 
     def wish(self, summary: Summary) -> Wish:
         """What is wished by now.  Asked often it looks only every `LOOK` seconds; on the way it keeps the lease and
@@ -99,12 +115,13 @@ class Post:
 
         Raises:
             StoreLocked: somebody else has taken the run over.
+            JobOver: as `hold`.
         """
         now = monotonic()
         if not self._wish and now - self._looked >= LOOK:
             self._looked = now
             self._wish = self.store.catalog.wished(self.record.id)
-        if now - self._held >= RENEWAL:
+        if max(now - self._held, abs(time() - self._held_at)) >= RENEWAL:
             self.hold()  # before anything is written: somebody else may be at it by now
             self.write(summary, self.record)
         elif now - self._told >= TELL and _counts(summary, self.before) != self.record.counts:
@@ -113,17 +130,34 @@ class Post:
         return self._wish
 
     def hold(self) -> None:
-        """Take or keep the lease.
+        """Take or keep the lease.  Others may have stopped the run while nobody held it, and what people were told
+        then holds: it counts as wished.
 
         Raises:
             StoreLocked: somebody else has it.
+            JobOver: others have brought it to its end since it was last looked at.
         """
         if not self.store.catalog.lease(self.record.lease, self.owner, LEASE_SECONDS):
             holder = self.store.catalog.leased().get(self.record.lease, "another")
             raise StoreLocked(
                 f"job {self.record.id} is being worked on by {holder}: reelseek jobs pause stops that one"
             )
-        self._held = monotonic()
+        before, self.record = self.record.state, named(self.store, self.record.id).record
+        if self.record.state is not before:
+            self._hear(before)
+        self._held, self._held_at = monotonic(), time()
+
+    def _hear(self, before: RunState) -> None:
+        """Others have written down another state than `before`."""
+        match self.record.state:
+            case RunState.PAUSED:
+                self._wish = Wish.PAUSE
+            case RunState.CANCELLED:
+                self._wish = Wish.CANCEL
+            case RunState.DONE | RunState.FAILED as over:
+                raise JobOver(f"job {self.record.id} is {over}: somebody else was at it meanwhile")
+            case RunState.QUEUED:  # it is to go on, and does
+                self.record = replace(self.record, state=before)
 
     def write(self, summary: Summary, record: RunRecord) -> None:
         """Write down what became of it, and how far it is."""
@@ -131,7 +165,12 @@ class Post:
         self.store.catalog.write_run(self.record)
 
     def finish(self, summary: Summary) -> None:
-        """The work is over, at its end or because somebody wished so."""
+        """The work is over, at its end or because somebody wished so.
+
+        Raises:
+            StoreLocked, JobOver: as `hold`.
+        """
+        self.hold()
         record, summary.stopped = replace(self.record, ended=time()), self._wish
         if self._wish is not Wish.PAUSE:
             clear(self.store, record.id, self.owner, everything=self._wish is Wish.CANCEL)
@@ -170,18 +209,18 @@ def at_work(store: Store, record: RunRecord, owner: str, summary: Summary) -> It
 
     Raises:
         StoreLocked: somebody works on it already.
+        JobOver: it was cancelled, or others have brought it to its end since `record` was read.
     """
     summary.job = record.id
-    post = Post(store, record, owner, record.counts)
-    post.hold()
+    post = Post(store, record, owner)
     try:
-        store.catalog.wish(record.id, Wish.NONE)
-        post.write(summary, replace(record, state=RunState.RUNNING, began=time(), ended=None, error=""))
+        post.begin(summary)
         try:
             yield post
         except (ReelseekError, OSError) as error:
             with suppress(StoreError):  # a full disk takes no word about it
-                if store.catalog.leased().get(record.lease, owner) == owner:  # else it is another's to tell of
+                post.hold()
+                if post.record.state is RunState.RUNNING:  # else others have told of it
                     post.write(summary, replace(post.record, state=RunState.FAILED, ended=time(), error=str(error)))
             raise
         post.finish(summary)

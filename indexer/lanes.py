@@ -17,6 +17,7 @@ from indexer.events import Event, Opened
 from indexer.plan import Job
 from indexer.run import Run
 from indexer.staging import Staging
+from retriever.errors import CannotDecode
 
 PATIENCE = 0.2  # seconds between two looks whether the run was stopped
 DECODERS, ROOM, FILES, CHAPTERS = "decoders", "room", "files", "chapters"
@@ -52,7 +53,7 @@ class Lanes:
     said: SimpleQueue[Event] = field(default_factory=SimpleQueue)  # for who watches the run
     stop: threading.Event = field(default_factory=threading.Event)
     decoders: list[Decoder] = field(default_factory=list)
-    dropped: set[str] = field(default_factory=set)  # keys of jobs that nobody waits for any more
+    dropped: set[Job] = field(default_factory=set)  # that nobody waits for any more
 
     def hand_out(self, job: Job) -> None:
         self.run.trace.change(TICKETS, 1)
@@ -109,14 +110,18 @@ class Lanes:
         idle.begins()
         if staging.end() is not None:
             return Ended(job, complete=True)
+        last = False
         for chapter in decoder.chapters(job.path, self.run.wanted(), first):
+            last = chapter.last
             idle.ends(ROOM, chapter.began)
             done = chapter.began + chapter.seconds
             trace.spent(idle.track, "decode", chapter.began, done, file=name, chapter=chapter.index)
             idle.begins(done)
             self.put(Decoded(job, chapter))
-            if self.stop.is_set() or job.key in self.dropped:
-                break
+            if self.stop.is_set() or job in self.dropped:
+                return Ended(job)
+        if not last:  # a shorter film came to its place
+            raise CannotDecode(f"{job.path} ended before its last chapter: index it again")
         return Ended(job)
 
     def _count(self, chapter: Chapter, sign: int) -> None:

@@ -22,8 +22,9 @@ def index(listing: Listing, run: Run, executor: Executor, prune_below: Sequence[
     """Bring a library to where its sources are.
 
     What is unchanged is skipped, what was renamed is renamed, one bad file stops nothing.  The first files are decoded
-    while later ones are looked at.  Media whose files are gone are taken out only below `prune_below`.  A run that is
-    to be paused or cancelled stops within a batch; one that goes over several times adds up in its summary.
+    while later ones are looked at.  Media whose files are gone are taken out only below `prune_below`, as `prune` has
+    it.  A run that is to be paused or cancelled stops within a batch; one that goes over several times adds up in its
+    summary.
 
     Raises:
         WrongRecipe: the library was made with another recipe.
@@ -45,7 +46,7 @@ def index(listing: Listing, run: Run, executor: Executor, prune_below: Sequence[
             run.watch(Warned(f"{modality} is not indexed: {reason}"))
         if plan.known:
             executor.carry_out(plan, run)
-    for went in prune(prune_below, run.store) if prune_below and not run.wish() else ():
+    for went in prune(prune_below, run.store, run.watch) if prune_below and not run.wish() else ():
         summary.pruned += went
         if run.wish():
             break

@@ -280,14 +280,15 @@ class Missing:
         self._there: Callable[[str], bool] | None = None
 
     def among(self, paths: Iterable[str]) -> set[str]:
-        """Those of these below `root` where surely nothing is: none while a server gives no answer."""
+        """Those of these below `root` where surely nothing is: none while a server gives no answer.  A listing may be
+        older than an object, so what it lacks is asked for by itself."""
         below = [path for path in paths if is_below(path, self._root)]
         if below and self._there is None:
             try:
                 self._there = _ground(self._root).there(self._root)
             except (MediaError, MissingExtra):
                 self._there = _as_ever
-        return {path for path in below if self._there and not self._there(path)}
+        return {path for path in below if self._there and not self._there(path) and is_gone(of(path))}
 
 
 def _as_ever(path: str) -> bool:
@@ -328,7 +329,14 @@ class Files:
         return source
 
     def is_gone(self, path: Path) -> bool:
-        return not path.exists()
+        """Not as `Path.exists` has it, for which from Python 3.14 on whatever cannot be looked at is not there."""
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a zero byte
+            return True
+        except OSError:  # no right to look, a disk that fails: it may be there
+            return False
+        return False
 
     def is_folder(self, path: Path) -> bool:
         return path.is_dir()
@@ -342,7 +350,7 @@ class Files:
                     yield Path(here, name), None
 
     def there(self, root: Path) -> Callable[[str], bool]:
-        return lambda path: Path(path).exists()
+        return lambda path: not self.is_gone(Path(path))
 
 
 def _why(error: Exception) -> str:

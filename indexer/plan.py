@@ -11,10 +11,12 @@ from time import time
 from typing import Protocol
 
 from indexer import places
-from indexer.places import Place, stat_of
+from indexer.events import Warned, Watch
+from indexer.places import Address, Place, stat_of
 from indexer.policy import Policy
 from indexer.recipe import Recipe
-from retriever.errors import CannotOpen, MediaError, Unreachable
+from indexer.sources import SUFFIXES
+from retriever.errors import CannotOpen, MediaError, MissingExtra, Unreachable
 from retriever.ports import Store
 from retriever.types import FileStat, Media, Metadata, Modality, Quarantined
 
@@ -88,31 +90,68 @@ def untouched(media: Media, recipe: Recipe, able: frozenset[Modality]) -> bool:
     return media.recipe == recipe.digest and not lacks & able
 
 
-def prune(roots: Sequence[Place], store: Store) -> Iterator[list[str]]:
+def prune(roots: Sequence[Place], store: Store, watch: Watch = lambda event: None) -> Iterator[list[str]]:
     """Take out media below `roots` whose files are gone, a page of the library at a time; of each the keys of those
-    that went."""
-    missing = [places.Missing(root) for root in roots]
+    that went.  Nothing goes below a root where nothing is left, and `watch` is told of it."""
+    below = [_Below(root, watch) for root in roots]
     after = ""
     while page := store.catalog.paths(after, PAGE):
         after = max(page)
-        yield _left(page, missing, store)
+        yield _left(page, below, store)
     shut = [entry.path for entry in store.catalog.quarantined()]
-    if gone := [path for each in missing for path in each.among(shut)]:
+    if gone := [path for each in below for path in each.gone(shut)]:
         store.catalog.forget(gone)
 
 
-def _left(page: Mapping[str, Sequence[str]], missing: Sequence[places.Missing], store: Store) -> list[str]:
+class _Below:
+    """What is gone below a root."""
+
+    def __init__(self, root: Place, watch: Watch) -> None:
+        self._root, self._watch = root, watch
+        self._missing = places.Missing(root)
+        self._lives = False  # it is a bucket, and has something
+
+    def gone(self, paths: Iterable[str]) -> set[str]:
+        """Those of these paths that are gone; none where nothing at all is left, since a disk that is not mounted looks
+        like a folder that was emptied.  It may go between two pages, so a folder is looked at after the paths were."""
+        gone = self._missing.among(paths)
+        if gone and not self._lives:
+            if _is_bare(self._root):
+                self._tell()
+                return set()
+            self._lives = isinstance(self._root, Address)
+        return gone
+
+    def _tell(self) -> None:
+        self._watch(
+            Warned(
+                f"nothing is left in {self._root}, which may be a disk that is not mounted: its media stay; reelseek "
+                "delete takes out those that you name"
+            )
+        )
+        self._watch = lambda event: None  # once is enough
+
+
+def _is_bare(folder: Place) -> bool:
+    """Whether nothing that could be media is found in a folder; a link that leads nowhere is nothing."""
+    try:
+        return not any(
+            file.suffix.lower() in SUFFIXES and (seen is not None or not places.is_gone(file))
+            for file, seen in places.walked(folder)
+        )
+    except (MediaError, MissingExtra):
+        return True
+
+
+def _left(page: Mapping[str, Sequence[str]], below: Sequence[_Below], store: Store) -> list[str]:
     """Take from these media, key → paths, the paths that are gone; the keys of those that have none then."""
     every = [path for paths in page.values() for path in paths]
-    gone = {path for each in missing for path in each.among(every)}
-    left = {key: [path for path in paths if path not in gone] for key, paths in page.items()}
-    went = [key for key, paths in left.items() if not paths]
-    if moved := {key: paths for key, paths in left.items() if paths and len(paths) < len(page[key])}:
-        store.set_paths(moved)
-    if went:
-        store.delete(went)
-    if gone:
-        store.catalog.forget(sorted(gone))
+    gone = {path for each in below for path in each.gone(every)}
+    lost = {key: own for key, paths in page.items() if (own := [path for path in paths if path in gone])}
+    if not lost:
+        return []
+    went = store.drop_paths(lost)  # and what another process has found elsewhere meanwhile stays
+    store.catalog.forget(sorted(gone))
     return went
 
 

@@ -337,7 +337,7 @@ class Plan:
         if settled.freed:
             free(settled.freed, store)
         if settled.paths:
-            store.set_paths(settled.paths)
+            store.set_paths(settled.paths, settled.before)
             reached("plan-settled")
         if settled.metadata:
             store.set_metadata(settled.metadata)
@@ -350,6 +350,7 @@ class Settled:
     """What is done to media without decoding anything."""
 
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key → paths from now on
+    before: dict[str, tuple[str, ...]] = field(default_factory=dict)  # key → paths that it had when that was found out
     metadata: dict[str, Metadata] = field(default_factory=dict)  # key → metadata from now on
     renamed: list[str] = field(default_factory=list)
     freed: dict[str, FileStat] = field(default_factory=dict)  # out of quarantine: what they are is there by now
@@ -364,7 +365,7 @@ class Settled:
     ) -> None:
         self.freed |= {found.path: found.stat for found in named if found.tries is not None}
         if together != media.paths:
-            self.paths[media.key] = together
+            self.paths[media.key], self.before[media.key] = together, media.paths
             self.renamed += [found.path for found in named if not (is_new or found.path in media.paths)]
         if (metadata := merged(media.metadata, said) or Metadata()) != media.metadata:
             self.metadata[media.key] = metadata

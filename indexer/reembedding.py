@@ -20,7 +20,7 @@ from indexer.plan import NO_PICTURE, NO_SOUND, Given, Job, job_id
 from indexer.ports import Executor
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
-from indexer.run import Run, altered, missing
+from indexer.run import Run, missing
 from indexer.saliency import RATE
 from retriever.crashpoints import reached
 from retriever.errors import MediaError, WrongRecipe
@@ -54,8 +54,8 @@ class Again(Run):
     def commit(self, job: Job) -> None:
         """Add to a media what was encoded of it, in one step; one that was deleted meanwhile stays so."""
         began = monotonic()
-        if error := altered(job):
-            return self.give_up(job, error)
+        if self.whole(job) is None:
+            return
         staging = self.staging(job)
         probe = staging.probe()
         tokens, _ = staging.joined(self.encoders.spaces)

@@ -1,11 +1,12 @@
 """One indexing run: what every step of it needs, and what becomes of a job: kept, committed or given up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
-from indexer import sampling
+from indexer import places, sampling
 from indexer.decoding import LIMIT, Chapter, Wanted
 from indexer.encoding import MARGIN, Encoded, Encoders
 from indexer.events import Advanced, Committed, SetAside, Summary, Warned, Watch
@@ -16,12 +17,13 @@ from indexer.policy import Policy
 from indexer.ports import Probe, Segmenter
 from indexer.recipe import Recipe
 from indexer.representatives import segment_vectors
+from indexer.sources import merged
 from indexer.staging import Staging
 from indexer.tracing import Trace
 from retriever.crashpoints import reached
 from retriever.errors import CannotEncode, CannotOpen, DiskFull, FileChanged, MediaError, Unreachable
 from retriever.ports import Store
-from retriever.types import Entry, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
+from retriever.types import Entry, FileStat, Filter, Media, MediaKind, Metadata, Modality, Segment, TimeSpan, Wish
 
 STILL = TimeSpan(0.0, 1.0)
 
@@ -108,15 +110,38 @@ class Run:
             holder = "another"
         if holder == self.owner:
             return False
+        self.under_way.pop(job.key, None)  # other paths of it are jobs of their own from now on
         if job.path not in self.left:
-            self.left.append(job.path)
+            self.left += map(places.of, job.paths)
             self.watch(Warned(f"{job.path} was taken over by {holder}; left to it"))
         return True
 
-    def keep(self, job: Job, chapter: Chapter, encoded: Encoded, decode_seconds: float) -> None:
-        """Checkpoint a chapter; with the last one the media is committed.  Of a job that is lost nothing is kept."""
+    def renew(self, job: Job) -> None:
+        """Hold a job for longer, unless it is lost.  One that nobody has begun can be taken anew."""
+        if (self.staging(job).begun_by() is None and not self.done(job)) or not self.lost(job):
+            self.take(job)
+
+    def hand_over(self, job: Job) -> None:
+        """Somebody else has done a job since it was planned: what is known here and not there is not lost."""
+        with self.store.snapshot() as snapshot:
+            there = snapshot.media(Filter(media=frozenset({job.key})))
+        lacking = [path for path in job.paths if not any(path in media.paths for media in there)]
+        if lacking or any(merged(media.metadata, job.metadata) not in (None, media.metadata) for media in there):
+            self.leave_for_later(lacking or job.paths, "was indexed by another from elsewhere, or as something else")
+
+    def leave_for_later(self, paths: Sequence[str], why: str) -> None:
+        """Files that are neither indexed nor at fault."""
+        self.left += map(places.of, paths)
+        self.watch(Warned(f"{' and '.join(paths)} {why}: run the same again"))
+
+    def keep(self, job: Job, chapter: Chapter, encoded: Encoded, decode_seconds: float) -> bool:
+        """Checkpoint a chapter; with the last one the media is committed.  False: the job is over here.  Of one that is
+        lost nothing is kept, and nothing of another file that came to its place: who goes on goes by checkpoints."""
         if self.lost(job):
-            return
+            return False
+        if isinstance(job.path, Path) and (error := altered(job)):  # a server sends the version that it was asked for
+            self.give_up(job, error)
+            return False
         began = monotonic()
         with self.trace.span("store", "checkpoint", file=job.path.name, chapter=chapter.index):
             self.staging(job).keep(chapter.index, chapter.span.end, chapter.last, encoded)
@@ -126,17 +151,27 @@ class Run:
         self.watch(Advanced(str(job.path), chapter.span.end, chapter.decoded, seconds))
         if chapter.last:
             self.commit(job)
+        return True
+
+    def whole(self, job: Job) -> float | None:
+        """Where a media ends that is encoded from its beginning to there, in seconds.  None: it cannot be committed,
+        and is given up or left."""
+        if self.lost(job):
+            return None
+        end = self.staging(job).end()
+        if error := altered(job):
+            self.give_up(job, error)
+        elif end is None:
+            self.give_up(job, CannotEncode(f"{job.path}: checkpoints of it went away meanwhile: index it again"))
+        else:
+            return end
+        return None
 
     def commit(self, job: Job) -> None:
         """Move a media that is encoded to its end into the library, in one step."""
-        if self.lost(job):
-            return
         began = monotonic()
-        if error := altered(job):
-            return self.give_up(job, error)
-        end = self.staging(job).end()
-        if end is None:
-            return self.give_up(job, CannotEncode(f"{job.path}: checkpoints of it went away meanwhile: index it again"))
+        if (end := self.whole(job)) is None:
+            return
         entry = self._entry(job, end)
         reached("pipeline-before-commit")
         self.store.add(entry)
@@ -160,14 +195,19 @@ class Run:
 
     def give_up(self, job: Job, error: MediaError) -> None:
         """One bad file: into quarantine with it, and on.  Where only its server is away, the next try begins where this
-        one was."""
+        one was.  What is wrong with one path is no fault of others of that content: they are left for the next look."""
         if self.lost(job):
             return
+        if isinstance(job.path, Path):
+            error = altered(job) or error
         if isinstance(error, Unreachable):
             self.put_down(job)
         else:
             self.leave(job.id(self.recipe))
         own, passing = str(job.path), isinstance(error, FileChanged | Unreachable)
+        others = [path for path in job.paths if path != own] if passing else []
+        if others:
+            self.leave_for_later(others, f"is the same as {own}, and is left for the next look")
         if self.under_way.pop(job.key, None) and not passing:
             self.hopeless[job.key] = own, error
         for path in (own,) if passing else job.paths:
@@ -222,7 +262,7 @@ class Run:
         segments = tuple(Segment(span, still) for span in spans)
         media = Media(
             key=job.key,
-            paths=job.paths,
+            paths=self._paths(job),
             kind=probe.kind,
             duration=duration,
             recipe=self.recipe.digest,
@@ -236,6 +276,23 @@ class Run:
         most = self.recipe.representatives
         vectors = {space: segment_vectors(rows, segments, most) for space, rows in tokens.items()}
         return Entry(media, segments, spaces, tokens, vectors, lines)
+
+    def _paths(self, job: Job) -> tuple[str, ...]:
+        """Its paths, but for those where somebody has seen another content since they were looked at."""
+        held = self.store.catalog.stats([path for path in job.paths if path != str(job.path)])
+        others = {path for path, stat in held.items() if stat.key not in ("", job.key) or _is_other(path, stat)}
+        return tuple(path for path in job.paths if path not in others)
+
+
+def _is_other(path: str, was: FileStat) -> bool:
+    """Whether a file of this machine is not the one any more that it was."""
+    place = places.of(path)
+    if not isinstance(place, Path):
+        return False
+    with suppress(CannotOpen):
+        now = stat_of(place)
+        return (now.size, now.mtime_ns) != (was.size, was.mtime_ns)
+    return False  # it is gone: that is for who prunes
 
 
 def altered(job: Job) -> MediaError | None:

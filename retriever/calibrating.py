@@ -9,11 +9,12 @@ All of it follows from what is committed and from who looks at it, never from wh
 when it is first wanted, and then kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from retriever.grammar import Clause, Sentence
 from retriever.levels import Levels, Question, measure, sides, sources
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Snapshot
+from retriever.recent import Recent
 from retriever.scoring import BestTokens, Only, Scored, Scorer
 from retriever.types import EVERYTHING, Filter, Floats, Matrix, WordQuery
 from retriever.words import query_words
@@ -35,6 +37,8 @@ REVISION = 3
 """Of how a library is calibrated; another one makes what is kept worthless."""
 KEPT = 2
 """Calibrations that are held; each belongs to one generation of the library."""
+TAILS = 256
+"""Tails that are held, a few KB each; weights are among what makes a shape, and people type them as they like."""
 BACKGROUND_DEPTH = 200
 """Candidates for a background sentence.  Only the best score is wanted, and 20 find the same one; but in a small
 library 200 are all there is, which is quickest."""
@@ -44,6 +48,11 @@ DRAWN = 512
 """Queries of a shape that are put together of them."""
 NOTHING = -30.0
 """The score of a query that found nothing at all."""
+
+
+V = TypeVar("V")
+Kept = Recent[tuple[str, bool, str], V]
+"""By the generation of a calibration, whether that was lent to another state, which it was worked out on, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,8 @@ class Calibrator:
         self._cache = cache
         self._key = f"{REVISION} {background().digest}{asks and f' {asks}'}"
         self._held: dict[str, Calibration] = {}
-        self._shown: dict[str, Levels] = {}
-        self._tails: dict[tuple[str, str], Tail] = {}
+        self._shown: Kept[Levels] = Recent(2 * KEPT)
+        self._tails: Kept[Tail] = Recent(TAILS)
         self._at_work = Lock()  # of several threads one does the work
 
     def of(self, library: Snapshot) -> Calibration:
@@ -99,20 +108,19 @@ class Calibrator:
         return generation in self._held
 
     def _hold(self, made: Calibration) -> None:
-        """Keep it, and what belongs to those that are kept."""
         self._held = dict([*list(self._held.items())[1 - KEPT :], (made.generation, made)])
-        self._tails = {key: tail for key, tail in self._tails.items() if key[0] in self._held}
-        self._shown = {key: levels for key, levels in self._shown.items() if key in self._held}
 
     def shown(self, library: Snapshot, known: Calibration) -> Levels:
         """The levels of what is `known`, for examples."""
+
+        def make() -> Levels:
+            plain = self._looking.plain
+            full = f"{REVISION} {library.generation} {plain.key}"
+            made = kept(self._cache, "alike", full, lambda: alike.measure(library, plain))
+            return alike.levels(library, known.levels, made)
+
         with self._at_work:
-            if known.generation not in self._shown:
-                plain = self._looking.plain
-                full = f"{REVISION} {library.generation} {plain.key}"
-                made = kept(self._cache, "alike", full, lambda: alike.measure(library, plain))
-                self._shown[known.generation] = alike.levels(library, known.levels, made)
-            return self._shown[known.generation]
+            return _worked_out(self._shown, library, known, "", make)
 
     def tail(self, library: Snapshot, known: Calibration, sentence: Sentence, only: Sequence[Only]) -> Tail:
         """How good the best answers are to queries of the same shape that have no answer: background sentences in the
@@ -126,18 +134,17 @@ class Calibrator:
         """
         shape = _shape(sentence, only)
         levels = self.shown(library, known) if any(isinstance(one, frozenset) for one in only) else known.levels
+        told = [[_name(one) for one in clause] for clause in shape]
+        weights = [_weights(clause).tolist() for clause in sentence.clauses]
+        what = f"{told} {weights} {[clause.together for clause in sentence.clauses]} {sentence.is_told}"
+
+        def make() -> Tail:
+            every = {one for clause in shape for one in clause} | ({None} if sentence.is_told else set())
+            by_chance = {one: self._by_media(library, known, levels, one) for one in every}
+            return Tail.of(_best(sentence, shape, by_chance))
+
         with self._at_work:
-            told = [[_name(one) for one in clause] for clause in shape]
-            weights = [_weights(clause).tolist() for clause in sentence.clauses]
-            key = (
-                known.generation,
-                f"{told} {weights} {[clause.together for clause in sentence.clauses]} {sentence.is_told}",
-            )
-            if key not in self._tails:
-                every = {one for clause in shape for one in clause} | ({None} if sentence.is_told else set())
-                by_chance = {one: self._by_media(library, known, levels, one) for one in every}
-                self._tails[key] = Tail.of(_best(sentence, shape, by_chance))
-            return self._tails[key]
+            return _worked_out(self._tails, library, known, what, make)
 
     def _by_media(self, library: Snapshot, known: Calibration, levels: Levels, only: Only) -> "_Answers":
         name, cache = f"chance-{_name(only)}", self._cache
@@ -212,6 +219,18 @@ class Calibrator:
     def _rows(self, asked: Background, side: str) -> Matrix:
         key = f"{self._key} {side}"
         return kept(self._cache, "background", key, lambda: {"rows": self._encode(asked.sentences, side)})["rows"]
+
+
+def _worked_out(held: Kept[V], library: Snapshot, known: Calibration, what: str, make: Callable[[], V]) -> V:
+    """What is held of it, else made.  While what is `known` is lent, what was worked out with it on its own state, or
+    on another that it was lent to, is lent as well; what was is never taken for its own."""
+    lent = known.generation != library.generation
+    for other in (False, True) if lent else (False,):
+        if (found := held.get((known.generation, other, what))) is not None:
+            return found
+    made = make()
+    held.put((known.generation, lent, what), made)
+    return made
 
 
 def _best_of(one: Scored, doubt: float) -> tuple[float, float]:

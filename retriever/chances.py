@@ -4,7 +4,7 @@ They do not depend on the question, and of questions in steps most ask the same 
 is taken of it alone, so it is the same numbers whatever it was looked at beside.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from threading import Lock
@@ -31,18 +31,18 @@ class _Media:
 
 
 class Remembered:
-    """Of one generation at a time; several threads may ask."""
+    """Of one state of a library at a time, as `scoring.Kept` has it; several threads may ask."""
 
     def __init__(self, held: int = HELD) -> None:
         self._most = held
-        self._generation = ""
+        self._state: Hashable = ""
         self._held: dict[int, _Media] = {}  # by number, the one that was asked for last at the end
         self._tokens = 0
         self._guard = Lock()
 
     def levels(
         self,
-        generation: str,
+        state: Hashable,
         media: Ids,
         numbers: Ids,
         tokens: Mapping[str, RaggedTokens],
@@ -53,22 +53,22 @@ class Remembered:
         found: list[_Media] = []
         for first, last in pairwise(bounds):
             number, ours = int(media[first]), numbers[first:last]
-            one = self._known(generation, number)
+            one = self._known(state, number)
             if one is None or not np.array_equal(one.numbers, ours):
                 own = {space: part(every, first, last) for space, every in tokens.items()}
                 one = _Media(ours.copy(), make(own))
-            self._keep(generation, number, one)
+            self._keep(state, number, one)
             found.append(one)
         return {space: _joined([one.levels[space] for one in found]) for space in tokens}
 
-    def _known(self, generation: str, number: int) -> _Media | None:
+    def _known(self, state: Hashable, number: int) -> _Media | None:
         with self._guard:
-            return self._held.get(number) if self._generation == generation else None
+            return self._held.get(number) if self._state == state else None
 
-    def _keep(self, generation: str, number: int, one: _Media) -> None:
+    def _keep(self, state: Hashable, number: int, one: _Media) -> None:
         with self._guard:
-            if self._generation != generation:
-                self._generation, self._tokens = generation, 0
+            if self._state != state:
+                self._state, self._tokens = state, 0
                 self._held.clear()
             if before := self._held.pop(number, None):
                 self._tokens -= before.tokens

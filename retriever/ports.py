@@ -136,12 +136,13 @@ class TextRecognizer(Protocol):
 
 
 class Snapshot(Protocol):
-    """One unchanging view of a library.  Segment and media numbers mean nothing outside it.
+    """One unchanging view of a library.  Segment and media numbers mean nothing outside those of one numbering.
 
     Wherever a filter is given, what it excludes takes no place in the result: a filter never starves a ranking.
     """
 
     generation: str  # digest of the committed content that is searched: equal content, equal generation; never history
+    numbering: int  # while it stays, no number comes to be another segment or media; what is put back has another
     spaces: Mapping[str, Space]  # those that are searched, by Space.id
     reembedding: Reembedding | None  # while a second recipe is held beside the first
 
@@ -446,9 +447,16 @@ class Store(Protocol):
         """Take media out; returns how many were there."""
         ...
 
-    def set_paths(self, paths: Mapping[str, Sequence[str]]) -> None:
+    def drop_paths(self, paths: Mapping[str, Sequence[str]]) -> list[str]:
+        """These are paths of their media no more, by media key, all in one step; returns the keys of those that went
+        with their last.  What another writer did since somebody looked stands: paths that a media has got by then stay,
+        and so does it; what is not there is passed over."""
+        ...
+
+    def set_paths(self, paths: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]] | None = None) -> None:
         """Other paths for the same contents, by media key, at least one each, all in one step (two files may have
-        changed places); taken from whoever else had them, as by `add`.
+        changed places); taken from whoever else had them, as by `add`.  `before` are those that whoever asks had read:
+        what a media has got since, by another writer, it keeps behind them.
 
         Raises:
             NoSuchMedia: no media has this key.

@@ -6,7 +6,7 @@ First every source names its best segments; then every segment that one of them 
 through its tokens.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,17 +69,18 @@ class Kept:
     candidates, and whoever asks a long film for steps asks it again.  Tokens of two sets of segments are held: of the
     last candidates, and of the last `LARGE` set.
 
-    Numbers are never used again, so equal numbers are the same segments for as long as the generation is the same.
+    Within one numbering no number is given twice, so equal numbers are the same segments for as long as numbering and
+    generation are the same: that is the `state` of a library.
     """
 
     def __init__(self) -> None:
         self.chances = Remembered()  # of media that were among a `LARGE` set
-        nothing: tuple[tuple[str, bytes], dict[str, _Looked]] = (("", b""), {})
+        nothing: tuple[tuple[Hashable, bytes], dict[str, _Looked]] = (("", b""), {})
         self._held = [nothing, nothing]
 
-    def looked(self, generation: str, numbers: Ids, look: Callable[[], dict[str, "_Looked"]]) -> dict[str, "_Looked"]:
+    def looked(self, state: Hashable, numbers: Ids, look: Callable[[], dict[str, "_Looked"]]) -> dict[str, "_Looked"]:
         """By space what `look` gives at these segments; several threads may ask."""
-        key, place = (generation, numbers.tobytes()), int(len(numbers) > LARGE)
+        key, place = (state, numbers.tobytes()), int(len(numbers) > LARGE)
         held, found = self._held[place]
         if held != key:
             found = look()
@@ -211,17 +212,19 @@ class Scorer:
     def _look(self, numbers: Ids) -> dict[str, "_Looked"]:
         """By space the tokens of candidates and their chance levels, which do not depend on the question."""
 
+        state = self._library.numbering, self._library.generation
+
         def look() -> dict[str, _Looked]:
             spaces = [source.space for source in self.sources if source.space]
             tokens = {space: self._library.tokens(numbers, space) for space in spaces}
             if len(numbers) > LARGE:
-                media, generation = self._library.segments(numbers).media, self._library.generation
-                levels = self._kept.chances.levels(generation, media, numbers, tokens, self._levels_of)
+                media = self._library.segments(numbers).media
+                levels = self._kept.chances.levels(state, media, numbers, tokens, self._levels_of)
             else:
                 levels = self._levels_of(tokens)
             return {space: _Looked(tokens[space], *levels[space]) for space in spaces}
 
-        return self._kept.looked(self._library.generation, numbers, look)
+        return self._kept.looked(state, numbers, look)
 
     def _levels_of(self, tokens: Mapping[str, RaggedTokens]) -> Looks:
         return self._looking.levels(self._levels.chances, tokens)

@@ -21,7 +21,7 @@ from retriever.doubt import of_place
 from retriever.errors import QueryError
 from retriever.evidence import Stretch, Witness
 from retriever.grammar import Clause, Sentence, Term
-from retriever.levels import sides
+from retriever.levels import Levels, sides
 from retriever.looking import Looking
 from retriever.ports import EncodeSentences, Reranker, ShowExample, Snapshot, Store
 from retriever.query import Query, both, parse
@@ -77,7 +77,8 @@ class Searcher:
         self.examples = examples or of_library
         chosen = reranker or RERANKERS.load(DEFAULTS.reranker).build()
         self.looking = chosen if isinstance(chosen, Looking) else Looking(chosen)
-        self._looked, self._shown_looked = Kept(), Kept()
+        self._looked = Kept()
+        self._shown_looked: tuple[Levels | None, Kept] = None, Kept()
         self.calibrator = Calibrator(encode, self.looking, cache, asks)
         self.distinct = Distinct()
 
@@ -129,7 +130,7 @@ class Searcher:
                 return [Moment(one, it.span, it.score, how, witness.evidence(it)) for one, it, how in told]
 
             found = self.distinct.of(library, best, wanted)
-        return _answer(asked, found, known, known.sure, least)
+        return _answer(library, asked, found, known, known.sure, least)
 
     def _compound(
         self,
@@ -160,7 +161,7 @@ class Searcher:
                 for one, it, how in sure
             ]
 
-        return _answer(asked, self.distinct.of(library, best, wanted), known, tail, wanted.least)
+        return _answer(library, asked, self.distinct.of(library, best, wanted), known, tail, wanted.least)
 
     def terms(
         self, library: Snapshot, known: Calibration, said: Sentence
@@ -187,7 +188,7 @@ class Searcher:
                 continue
             example = self.examples(library, term.example, term.said)
             levels = self.calibrator.shown(library, known)
-            beside = beside or [BestTokens(library, self.looking.plain, levels, self._shown_looked)]
+            beside = beside or [BestTokens(library, self.looking.plain, levels, self._looked_with(levels))]
             asked.append(self._shown(library, known, term, example, beside[0]))
             if example.itself and not term.unwanted:
                 leaving.append(example.itself)
@@ -195,6 +196,13 @@ class Searcher:
             return asked, None, leaving
         own = {side: each[-1] for side, each in views.items()}
         return asked, Asked(Term(told), query_words(told), None, own, scorer, known.tail.middle), leaving
+
+    def _looked_with(self, levels: Levels) -> Kept:
+        """What was looked at with the levels of examples.  They follow from the library, so lent ones are others."""
+        held = self._shown_looked
+        if held[0] is not levels:
+            held = self._shown_looked = levels, Kept()
+        return held[1]
 
     def _shown(self, library: Snapshot, known: Calibration, term: Term, example: Example, scorer: Scorer) -> Asked:
         only = frozenset(example.views)
@@ -258,13 +266,15 @@ def words_of(query: Query) -> WordQuery:
     return asked_words(query.sentence, query.phrases)
 
 
-def _answer(asked: Query, found: Sequence[Moment], known: Calibration, tail: Tail, least: float) -> Answer:
+def _answer(
+    library: Snapshot, asked: Query, found: Sequence[Moment], known: Calibration, tail: Tail, least: float
+) -> Answer:
     """The moments that are sure enough, best first, and the nearest misses."""
     ordered = sorted(found, key=order)
     sure = tuple(moment for moment in ordered if moment.confidence >= least)
     misses = tuple(moment for moment in ordered if moment.confidence < least)
     alarms = tail.rate(least) if known.segments else 0.0  # where nothing is, no question gets an answer
-    return Answer(asked.typed, sure, misses[:MISSES], alarms, asked.notes, asked.explained)
+    return Answer(asked.typed, sure, misses[:MISSES], alarms, asked.notes, asked.explained, library.generation)
 
 
 def _check(by: str, limit: int, depth: int) -> None:

@@ -488,6 +488,7 @@ class Answer:
     false_alarms: float = 1.0  # share of background queries that would have been answered too
     notes: tuple[str, ...] = ()  # for people: what was missing, what was widened
     understood: str = ""  # the query with every rule spelled out: asked again, it means the same
+    generation: str = field(default="", compare=False)  # of what was searched
 
     @property
     def copies_hidden(self) -> int:

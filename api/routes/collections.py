@@ -47,8 +47,7 @@ async def deleted(name: str, caller: Writing, file: bool = False) -> JSONRespons
         went = library.take_out(found) if found else []
         left: list[str] = []
         if file and name:
-            for path in (path for item in went for path in item.paths):
-                caller.drop(path)
+            caller.drop(path for item in went for path in item.paths)
             left = strays.drop(library.store, strays.into(library.store, name))
         if not went and not left:
             raise _nothing(name)

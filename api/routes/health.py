@@ -46,7 +46,8 @@ async def metrics(caller: Administering) -> Response:
             counts = snapshot.counts()
         for what in ("media", "segments", "tokens", "lines", "bytes"):
             meters.held.labels(what).set(counts[what])
-        for turns in (serving.asking, serving.reading, serving.cutting, serving.errands, serving.following):
+        plain = (serving.reading, serving.arriving, serving.drawing, serving.cutting)
+        for turns in (serving.asking, *plain, serving.errands, serving.following):
             meters.waiting.labels(turns.name).set(turns.depth)
         meters.indexes.clear()
         for one in parts.indexes(serving.settings.store, serving.library.place, serving.settings.store_catalog):

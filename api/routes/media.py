@@ -140,7 +140,7 @@ async def sent(
             job = bringing.brought(caller, place, file.size or 0, keep, metadata, hook)
             return {"job": remedies.job(job), "webhook": hooks.shown(hook, told)}
 
-        made = await serving.reading.take(once, asked, register)
+        made = await serving.arriving.take(once, asked, register)
     return JSONResponse(made, 202)
 
 
@@ -184,8 +184,7 @@ async def deleted(id: str, caller: Writing, file: bool = False) -> JSONResponse:
                 raise
             return [{"id": id, "path": path} for path in left]
         if file:
-            for path in (path for item in went for path in item.paths):
-                caller.drop(path)
+            caller.drop(path for item in went for path in item.paths)
             for item in went:
                 strays.drop(library.store, strange(item.key, caller.collection))
         return [{"id": item.key, "path": item.path} for item in went]
@@ -209,13 +208,14 @@ async def quarantined(caller: Searching) -> JSONResponse:
 async def dropped(caller: Writing, path: Annotated[str, Query(min_length=1, max_length=4_096)]) -> JSONResponse:
     """Away with a file that was sent here and could not be indexed."""
 
-    def gone() -> bool:
-        catalog = caller.serving.library.store.catalog
-        there = any(entry.path == path and caller.brought(path) for entry in catalog.quarantined())
-        if not (there and caller.drop(path)):
+    def gone() -> None:
+        entries = caller.serving.library.quarantined()
+        there = any(entry.path == path and caller.brought(path) for entry in entries)
+        if not (there and caller.serving.uploads.has(path)):
             raise Problem(404, "no such file", f"{path} is no file in quarantine that was sent here")
-        catalog.forget([path])
-        return True
+        if not caller.drop([path]):
+            detail = f"a media is made of {path}, a job is to look at it again, or it lies on another machine"
+            raise Problem(409, "somebody wants it", detail)
 
     await caller.serving.reading.take(gone)
     return JSONResponse({"dropped": path})
@@ -238,11 +238,10 @@ async def thumbnail(
 ) -> Response:
     """The picture on show at a second, as JPEG; 404 where there is no picture."""
 
-    def found() -> bytes | None:
-        thumbnails = caller.serving.thumbnails
-        return (thumbnails.known if heads.alone(request) else thumbnails.of)(caller.media(id), t, w)
-
-    picture = await caller.serving.reading.take(found)
+    serving = caller.serving
+    picture = await serving.reading.take(lambda: serving.thumbnails.known(caller.media(id), t, w))
+    if picture is None and not heads.alone(request):
+        picture = await serving.drawing.take(lambda: serving.thumbnails.of(caller.media(id), t, w))
     told = Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
     if picture is None:
         del told.headers["Content-Length"]  # nobody knows it before the picture is drawn

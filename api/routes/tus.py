@@ -1,5 +1,6 @@
 """Media in pieces, which can be gone on with where a line broke: tus 1.0 (https://tus.io/protocols/resumable-upload)."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -70,16 +71,15 @@ async def begun(
 @routes.head("/{id}", response_class=Response)
 async def stands(id: str, caller: Writing) -> Response:
     """How much of it is there."""
-    held = caller.serving.parcels
+    serving = caller.serving
 
     def found() -> tuple[Parcel, int]:
-        parcel = held.of(id, caller.id)
-        there = held.come(parcel)
-        if there == parcel.length and not parcel.job:  # its last piece came, and no answer went back
-            parcel = _whole(caller, parcel)
-        return parcel, there
+        parcel = serving.parcels.of(id, caller.id)
+        return parcel, serving.parcels.come(parcel)
 
-    parcel, there = await caller.serving.reading.take(found)
+    parcel, there = await serving.reading.take(found)
+    if there == parcel.length and not parcel.job:  # its last piece came, and no answer went back
+        parcel = await serving.arriving.take(_whole, caller, parcel)
     return _answer(200, Upload_Offset=str(there), Upload_Length=str(parcel.length), **_job(parcel))
 
 
@@ -103,7 +103,7 @@ async def come(
         raise Problem(409, "not where it ends", f"all {parcel.length:,} bytes are there")
     there = await serving.parcels.take(parcel, upload_offset, request.stream())
     if there == parcel.length:
-        parcel = await serving.reading.take(_whole, caller, parcel)
+        parcel = await serving.arriving.take(_whole, caller, parcel)
     return _answer(204, Upload_Offset=str(there), **_job(parcel))
 
 
@@ -114,8 +114,10 @@ async def dropped(id: str, caller: Writing) -> Response:
 
     def drop() -> None:
         parcel = held.of(id, caller.id)
-        held.drop(parcel)
-        counted.withdraw(str(held.file(parcel)))
+        # its bytes may be about to become a media, which is to count; with its job it is one, and only its note is left
+        with nullcontext() if parcel.job else held.held(parcel):
+            held.drop(parcel)
+            counted.withdraw(str(held.file(parcel)))
 
     await caller.serving.reading.take(drop)
     return _answer(204)
@@ -141,8 +143,7 @@ def _whole(caller: Caller, parcel: Parcel) -> Parcel:
             serving.uploads.drop(place)
             raise
         bringing.settle(caller, file, job)
-        serving.parcels.done(parcel, job.record.id)
-    return serving.parcels.of(parcel.id, caller.id)
+        return serving.parcels.done(parcel, job.record.id)
 
 
 def _metadata(caller: Caller, said: dict[str, str]) -> Metadata:

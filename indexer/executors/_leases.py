@@ -1,5 +1,6 @@
 """The jobs of a plan that are to be carried out here."""
 
+from indexer import places
 from indexer.events import Warned
 from indexer.plan import Job, Work
 from indexer.run import Run
@@ -20,7 +21,8 @@ def leased(work: Work, run: Run, wait: float = 0.0) -> Job | None:
         run.under_way.pop(job.key, None)
         if holder is None:
             run.leave(job.id(run.recipe))
+            run.hand_over(job)
         else:
-            run.left.append(job.path)
+            run.left += map(places.of, job.paths)
             run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))
     return None

@@ -21,7 +21,15 @@ from indexer.making import Making
 from indexer.plan import Job
 from indexer.ports import Probe
 from indexer.run import Run, altered
-from retriever.errors import CannotEncode, CannotOpen, MediaError, PluginError, ReelseekError, SpaceMismatch
+from retriever.errors import (
+    CannotDecode,
+    CannotEncode,
+    CannotOpen,
+    MediaError,
+    PluginError,
+    ReelseekError,
+    SpaceMismatch,
+)
 from retriever.types import MediaKind, TimeSpan
 
 IN_FLIGHT = 2
@@ -196,9 +204,9 @@ class Pair:
         elif "error" in page:
             self._flying -= 1
             self._fail(job, _actors.raised(page))
-        elif "end" in page:
+        elif "end" in page:  # a shorter film came to its place
             self._flying -= 1
-            self._over(job)
+            self._fail(job, CannotDecode(f"{job.path} ended before its last chapter: index it again"))
         else:
             self._trace("decoder", "decode", page["page"]["seconds"], job, page["page"])
             self._encoding.append(self.encoder.encode.remote(page))
@@ -216,9 +224,9 @@ class Pair:
                 self._fail(job, CannotEncode(f"{job.path} could not be encoded: {page['text']}"))
             else:
                 self._trace("encoder", "encode", sum(page["seconds"].values()), job, told)
-                self.run.keep(job, _empty(told), _actors.from_plain(page), told["seconds"])
+                goes_on = self.run.keep(job, _empty(told), _actors.from_plain(page), told["seconds"])
                 self.losses.pop(job.key, None)
-                if told["last"]:
+                if told["last"] or not goes_on:
                     self._over(job)
         self._advance()
 

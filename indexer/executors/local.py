@@ -124,7 +124,7 @@ class Bench:
 
     def _encoded(self, items: Sequence[Item], beside: ThreadPoolExecutor) -> list[Encoded | Exception | None]:
         waiting = [item for item in items if isinstance(item, Decoded)]
-        wanted = [item.job.key not in self.lanes.dropped for item in waiting]
+        wanted = [item.job not in self.lanes.dropped for item in waiting]
         encoded = iter(self._tried([item.chapter for item, want in zip(waiting, wanted, strict=True) if want], beside))
         return [next(encoded) if want else None for want in wanted]
 
@@ -177,7 +177,7 @@ class LocalExecutor:
                     if monotonic() - renewed > RENEWAL:
                         renewed = monotonic()
                         for job in out.values():
-                            run.take(job)
+                            run.renew(job)
                 if run.wish() is Wish.PAUSE:
                     for batch in bench.rest():
                         self._keep(batch, out, lanes)
@@ -204,19 +204,22 @@ class LocalExecutor:
             match item:
                 case Decoded(job, chapter):
                     result = next(encoded)
+                    if not result or job in lanes.dropped:
+                        continue
                     if isinstance(result, Exception):
-                        lanes.dropped.add(job.key)
                         run.give_up(job, CannotEncode(f"{job.path} could not be encoded: {result}"))
-                    elif result and job.key not in lanes.dropped:
-                        run.keep(job, chapter, result, chapter.seconds)
+                        lanes.dropped.add(job)
+                    elif not run.keep(job, chapter, result, chapter.seconds):
+                        lanes.dropped.add(job)
                     continue
                 case Ended(job, complete=True):
                     run.commit(job)
-                case Ended(job, MediaError() as error) if job.key not in lanes.dropped:
+                case Ended(job, MediaError() as error) if job not in lanes.dropped:
                     run.give_up(job, error)
                 case Ended(_, Exception() as error) if not isinstance(error, MediaError):
                     raise error
-            del out[item.job.key]
+            if out.get(item.job.key) is item.job:  # and not a copy of it, which came into its place
+                del out[item.job.key]
 
 
 def _frames(item: Item) -> int:

@@ -114,7 +114,7 @@ class Pool:
             if now - renewed > RENEWAL:
                 renewed = now
                 for job in self._at_hand():
-                    self.run.take(job)
+                    self.run.renew(job)
             if not told and self.pairs and now - began > ROOM and not any(pair.has_room for pair in self.pairs):
                 told = True
                 self.run.watch(Warned(f"waits for a node of the Ray cluster with {self.shape} free"))

@@ -164,6 +164,7 @@ class Snapshot:
         self._catalog = catalog
         self._over = False
         self.generation = view.generation
+        self.numbering = view.at[0]  # a copy that is put back brings its own numbers, under a new epoch
         self.spaces: Mapping[str, Space] = view.spaces
         self.reembedding: Reembedding | None = view.reembedding
 

@@ -150,20 +150,42 @@ class Writer:
             reached("store-choose-committed")
 
     def delete(self, keys: Sequence[str]) -> int:
+        with self._deleting(keys) as (catalog, found):
+            for _, number in found:
+                _ledger.take_out(catalog, number)
+        return len(found)
+
+    def drop_paths(self, paths: Mapping[str, Sequence[str]]) -> list[str]:
+        went = []
+        with self._deleting(list(paths)) as (catalog, found):
+            for key, number in found:
+                own = _ledger.paths_of(catalog, number)
+                left = [path for path in own if path not in paths[key]]
+                if len(left) == len(own):
+                    continue
+                if left:
+                    _ledger.take_paths(catalog, number, left)
+                    _ledger.redigest(catalog, number)
+                else:
+                    _ledger.take_out(catalog, number)
+                    went.append(key)
+        return went
+
+    @contextmanager
+    def _deleting(self, keys: Sequence[str]) -> Iterator[tuple[Connection, list[tuple[str, int]]]]:
+        """The keys and numbers of those of these media that are there."""
         with translated(self.database.place), self.lock.held(COMMIT):
             reached("store-delete-locked")
             with self._transaction() as catalog:
                 wanted = json.dumps(list(keys))
                 found = catalog.execute(
-                    "SELECT number FROM media WHERE key IN (SELECT value FROM json_each(?))", (wanted,)
+                    "SELECT key, number FROM media WHERE key IN (SELECT value FROM json_each(?))", (wanted,)
                 ).fetchall()
-                for (number,) in found:
-                    _ledger.take_out(catalog, number)
+                yield catalog, found
                 reached("store-delete-written")
             reached("store-delete-committed")
-        return len(found)
 
-    def set_paths(self, paths: Mapping[str, Sequence[str]]) -> None:
+    def set_paths(self, paths: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]] | None = None) -> None:
         bare = sorted(key for key, own in paths.items() if not own)
         if bare:
             raise ValueError(f"{', '.join(bare)} would have no path left: delete it instead")
@@ -171,10 +193,14 @@ class Writer:
         if doubled := sorted(path for path, times in given.items() if times > 1):
             raise ValueError(f"{doubled[0]} is given to two media: a path names one")
         with self._amending(list(paths)) as (catalog, numbers):
-            for number in numbers:
+            since = []
+            for key, number in zip(paths, numbers, strict=True):
+                now = _ledger.paths_of(catalog, number)
+                known = (before or {}).get(key, now)
+                since.append([path for path in now if path not in known and path not in given])
                 _ledger.drop_paths(catalog, number)
-            for number, own in zip(numbers, paths.values(), strict=True):
-                _ledger.take_paths(catalog, number, own)
+            for number, own, new in zip(numbers, paths.values(), since, strict=True):
+                _ledger.take_paths(catalog, number, [*own, *new])
 
     def set_metadata(self, said: Mapping[str, Metadata]) -> None:
         with self._amending(list(said)) as (catalog, numbers):

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -276,6 +276,27 @@ def test_generation_is_of_content_and_not_of_history(store: Store, other: Store)
     assert held(store)["generation"] == alone
 
 
+def test_within_one_numbering_a_number_is_one_thing(store: Store) -> None:
+    known: dict[tuple[int, str, int], object] = {}
+    changes: list[Callable[[], object]] = [
+        *(partial(store.add, entry(key)) for key in "abc"),
+        partial(store.delete, ["c", "a"]),
+        partial(store.add, entry("d", 1, segments=4)),
+        partial(store.add, entry("b", 1)),
+        store.compact,
+        partial(store.add, entry("c")),
+    ]
+    for change in changes:
+        change()
+        with store.snapshot() as snapshot:
+            table = snapshot.segments(snapshot.numbers())
+            for number, media, span in zip(table.segments, table.media, table.spans.tolist(), strict=True):
+                (item,) = snapshot.media_at(np.array([media]))
+                is_of = known.setdefault((snapshot.numbering, "media", int(media)), item.key)
+                segment = known.setdefault((snapshot.numbering, "segment", int(number)), (int(media), span))
+                assert (is_of, segment) == (item.key, (int(media), span))
+
+
 def test_the_same_again_changes_nothing(store: Store) -> None:
     store.add(entry("a"))
     before = held(store)
@@ -394,6 +415,34 @@ def test_a_path_names_one_media(store: Store) -> None:
     store.set_paths({"a": ["/2", "/4"]})
     with store.snapshot() as snapshot:
         assert keys(snapshot) == ["a"]
+
+
+def test_paths_that_are_gone_go_from_what_is_there_now(store: Store, other: Store) -> None:
+    for each in (store, other):
+        each.add(entry("a", paths=["/1"]))
+        each.add(entry("b", paths=["/2", "/3", "/4"]))
+        each.add(entry("c", paths=["/5"]))
+        each.add(entry("d", paths=["/6"]))
+    asked = {"a": ["/1"], "b": ["/2", "/4"], "c": ["/5"], "d": ["/7"], "nobody": ["/8"]}
+    store.set_paths({"c": ["/elsewhere"]})  # somebody found the file there meanwhile
+    assert store.drop_paths(asked) == ["a"]
+    other.delete(["a"])
+    other.set_paths({"b": ["/3"], "c": ["/elsewhere"]})
+    assert held(store) == held(other)
+    before = held(store)
+    assert store.drop_paths(asked) == store.drop_paths({}) == []
+    assert held(store) == before
+
+
+def test_paths_that_two_find_at_once_are_kept_both(store: Store) -> None:
+    store.add(entry("a", paths=["/1", "/2"]))
+    store.add(entry("b", paths=["/3"]))
+    before = {"a": ["/1", "/2"], "b": ["/3"]}
+    store.set_paths({"a": ["/1", "/2", "/theirs"], "b": ["/3", "/6"]})  # by another
+    store.set_paths({"a": ["/2", "/mine", "/6"], "b": ["/3", "/4"]}, before)
+    with store.snapshot() as snapshot:
+        have = {media.key: media.paths for media in snapshot.media()}
+    assert have == {"a": ("/2", "/mine", "/6", "/theirs"), "b": ("/3", "/4")}
 
 
 def test_a_path_need_not_be_text(store: Store) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import clips
@@ -13,6 +14,7 @@ import pytest
 from serving import CLEAR, Served, endless_jobs, problem, serving
 
 from api import Library, keys
+from indexer import pipeline
 
 
 def by(key: str) -> dict[str, str]:
@@ -189,3 +191,57 @@ def test_metadata_of_an_own_collection_stays(two: tuple[Served, dict[str, str]],
             told.read()
     (media,) = served.client.get("/v1/media", headers=by(made["ours"])).json()["media"]
     assert (media["metadata"]["title"], media["metadata"]["collection"]) == ("Two", "ours")
+
+
+@contextmanager
+def waiting_jobs() -> Iterator[None]:
+    """Meanwhile no job comes to look at its files."""
+    go, index = Event(), pipeline.index
+
+    def late(*args: Any) -> Any:
+        assert go.wait(60)
+        return index(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "index", late)
+        try:
+            yield
+        finally:
+            go.set()
+
+
+@pytest.mark.parametrize("with_all", [False, True], ids=["media", "collection"])
+def test_what_a_job_still_wants_stays_when_its_media_goes(
+    own: Served, folder: Path, film: bytes, with_all: bool
+) -> None:
+    """Whoever sent the same bytes had a 202 for them, and theirs lie nowhere else."""
+    assert own.over(sends(own, film, collection="ours").json()["job"]["id"])["state"] == "done"
+    (media,) = own.client.get("/v1/media", params={"path": "uploads"}).json()["media"]
+    with waiting_jobs():
+        own.client.post("/v1/jobs", json={"paths": [str(folder / "clips")]})  # it comes first
+        again = sends(own, film, title="Mine", collection="others").json()["job"]["id"]
+        at = "/v1/collections/ours" if with_all else f"/v1/media/{media['id']}"
+        (gone,) = own.client.delete(at, params={"file": 1}).json()["deleted"]
+        assert gone["id"] == media["id"]
+    assert own.over(again)["state"] == "done"
+    (there,) = own.client.get("/v1/media", params={"path": "uploads"}).json()["media"]
+    assert (there["metadata"]["title"], own.client.get(there["links"]["stream"]).content) == ("Mine", film)
+    assert [one.path for one in own.app.state.serving.library.store.catalog.quotas.deposits()] == there["paths"]
+    assert own.client.delete(f"/v1/media/{there['id']}", params={"file": 1}).is_success
+    assert kept() == []
+
+
+def test_what_a_job_is_to_look_at_again_is_not_thrown_away(own: Served, folder: Path) -> None:
+    job = sends(own, b"no film").json()["job"]["id"]
+    assert own.over(job)["state"] == "failed"
+    (entry,) = own.client.get("/v1/quarantine").json()["quarantined"]
+    where = {"path": entry["path"]}
+    with waiting_jobs():
+        assert own.client.post(f"/v1/jobs/{job}/resume").is_success
+        told = problem(own.client.delete("/v1/quarantine", params=where), 409)
+        assert "a job is to look at it again" in told["detail"]
+        assert [str(file.absolute()) for file in kept()] == [entry["path"]]
+    assert own.over(job)["state"] == "failed"
+    assert own.client.delete("/v1/quarantine", params=where).is_success
+    assert kept() == []
+    problem(own.client.delete("/v1/quarantine", params=where), 404)

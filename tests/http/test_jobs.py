@@ -3,7 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from typing import Any
 
 import clips
@@ -15,6 +15,7 @@ from api import Library, heaps, parts, wire, workshop
 from indexer import pipeline
 from indexer.encoding import Encoders
 from indexer.recipe import Recipe
+from retriever.errors import StoreLocked
 from retriever.settings import Settings
 from retriever.types import RunState
 
@@ -133,6 +134,22 @@ def test_a_job_that_is_over_is_not_steered(own: Served, folder: Path) -> None:
     assert own.client.post(f"/v1/jobs/{failed}/resume").json()["state"] in ("queued", "running")
     assert own.over(failed)["state"] == "failed"
     assert own.client.post(f"/v1/jobs/{failed}/cancel").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("error", [StoreLocked("busy for 30 s"), KeyError("a slip of ours")])
+def test_jobs_are_done_though_the_library_could_not_be_opened_at_once(folder: Path, error: Exception) -> None:
+    refused = Event()
+
+    def opened() -> Library:
+        if current_thread().name == "workshop" and not refused.is_set():
+            refused.set()
+            raise error
+        return Library.open(folder / "lib")
+
+    with serving(opened, Settings(roots=str(folder / "clips"))) as served:
+        assert refused.wait(20)
+        job = asked(served, folder / "clips" / "first.mp4").json()["job"]["id"]
+        assert state(served, job, "done")["state"] == "done"
 
 
 def test_a_job_that_somebody_goes_on_with_at_once_has_not_failed(

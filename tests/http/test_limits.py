@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from serving import CLEAR, Served, endless_jobs, problem, raw, serving, until
 
 from api import Library, keys, listening
 from api.indexing import Asked
-from indexer import cutting, jobs
+from indexer import cutting, jobs, places
 
 
 def film(served: Served) -> str:
@@ -90,6 +91,50 @@ def test_a_clip_that_nobody_waits_for_is_given_up(own: Served, slow: Slow) -> No
         assert slow.begun.acquire(timeout=60)
     assert slow.ended.acquire(timeout=60)
     until(lambda: 'route="/v1/media/{id}/clip",status="499"' in own.client.get("/metrics").text)
+
+
+# ------------------------------------------------------------------------------------------------------------ arrivals
+
+
+def test_who_looks_does_not_wait_for_what_arrives_or_is_drawn(
+    own: Served, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Media that were sent are stored and hashed, whole and in pieces, and pictures drawn, on a disk that is slow."""
+    go, key_of, drawn = threading.Event(), places.key_of, own.app.state.serving.thumbnails.of
+
+    def slow_key(place: Any) -> str:
+        assert "coming" not in str(place) or go.wait(60)
+        return key_of(place)
+
+    def slow_picture(*args: Any) -> bytes:
+        assert go.wait(60)
+        return bytes(drawn(*args))
+
+    monkeypatch.setattr(places, "key_of", slow_key)
+    monkeypatch.setattr(own.app.state.serving.thumbnails, "of", slow_picture)
+    data, id = (folder / "clips" / "first.mp4").read_bytes(), film(own)
+    spoken = {"tus-resumable": "1.0.0", "content-type": "application/offset+octet-stream", "upload-offset": "0"}
+    begun = own.client.post("/v1/uploads", headers=spoken | {"upload-length": str(len(data))})
+    with ThreadPoolExecutor(8) as crew:
+
+        def ask(method: str, path: str, **more: Any) -> Future[httpx.Response]:
+            return crew.submit(httpx.request, method, own.url + path, timeout=60, verify=CLEAR, **more)
+
+        answers = [ask("PATCH", begun.headers["location"], headers=spoken, content=data)]
+        answers += [ask("POST", "/v1/media", files={"file": ("a.mp4", data)}) for _ in range(3)]
+        answers += [ask("GET", f"/v1/media/{id}/thumbnail", params={"t": t}) for t in range(4)]
+        try:
+            until(lambda: (figure(own, "arriving"), figure(own, "drawing")) == (4, 4))
+            for path in ("/readyz", "/v1/media", "/v1/jobs"):
+                assert own.client.get(path, timeout=20).is_success
+            with monkeypatch.context() as patch:
+                patch.setattr(own.app.state.serving.arriving, "_most", 4)
+                full = own.client.post("/v1/media", files={"file": ("a.mp4", data)})
+            assert problem(full, 503)["title"] == "too many ask at once"
+            assert full.headers["retry-after"] == "1"
+        finally:
+            go.set()
+    assert all(answer.result().is_success for answer in answers)
 
 
 # -------------------------------------------------------------------------------------------------------------- events

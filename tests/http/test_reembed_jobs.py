@@ -10,12 +10,12 @@ import fakes
 import pytest
 from serving import Served, serving, strict
 
-from api import Library, parts, wire
+from api import Library, indexing, parts, wire
 from api.indexing import REEMBED, Asked
 from indexer import jobs
 from indexer.encoding import Encoders
 from indexer.recipe import Model, Recipe
-from retriever.types import RunState
+from retriever.types import RunRecord, RunState, Wish
 
 
 class Hues(fakes.Colours):
@@ -27,12 +27,13 @@ class Hues(fakes.Colours):
 
 
 @pytest.fixture
-def waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Served, str]]:
-    """A served library, and the id of a job, paused, that brings it over to other weights."""
+def job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
+    """One of a library, paused, that brings it over to other weights."""
     with Library.open("lib") as library:
         library.index([folder / "clips"], jobs=1)
         record = jobs.register(library.store, Asked((), kind=REEMBED).text)
-        library.store.catalog.write_run(replace(record, state=RunState.PAUSED))
+        record = replace(record, state=RunState.PAUSED)
+        library.store.catalog.write_run(record)
     recipe, encoders = parts.recipe, parts.encoders
 
     def other(*given: Any) -> Recipe:
@@ -43,8 +44,14 @@ def waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ser
 
     monkeypatch.setattr(parts, "recipe", other)
     monkeypatch.setattr(parts, "encoders", made)
+    return record
+
+
+@pytest.fixture
+def waiting(folder: Path, job: RunRecord) -> Iterator[tuple[Served, str]]:
+    """A served library, and the id of that job."""
     with serving(partial(Library.open, folder / "lib")) as served:
-        yield served, record.id
+        yield served, job.id
 
 
 def test_it_is_resumed_and_watched_to_its_end_while_searches_stay_as_they_were(waiting: tuple[Served, str]) -> None:
@@ -66,3 +73,21 @@ def test_it_is_cancelled(waiting: tuple[Served, str]) -> None:
     served, id = waiting
     assert served.client.post(f"/v1/jobs/{id}/cancel").json()["state"] == "cancelled"
     assert served.client.get(f"/v1/jobs/{id}").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(("meanwhile", "was"), [("recipe", RunState.QUEUED), ("encoders", RunState.PAUSED)])
+def test_who_pauses_it_while_its_models_are_looked_for_and_read_is_heard(
+    meanwhile: str, was: RunState, job: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = getattr(parts, meanwhile)
+    with Library.open("lib") as library:
+        library.store.catalog.write_run(replace(job, state=was))
+
+        def slow(*given: Any) -> Any:
+            jobs.pause(library.store, job.id)
+            return made(*given)
+
+        monkeypatch.setattr(parts, meanwhile, slow)
+        found, summary = indexing.resume(library.store, job.id, lambda event: None)
+    assert summary is not None
+    assert (found.state, summary.stopped, summary.indexed.total) == ("paused", Wish.PAUSE, 0)

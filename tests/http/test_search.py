@@ -63,6 +63,27 @@ def test_a_page_is_of_one_question_and_one_library(own: Served) -> None:
     assert "has changed" in problem(own.search("red", limit=1, page=page), 410)["detail"]
 
 
+def test_a_page_and_its_token_are_of_the_library_that_was_searched(
+    own: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that has just become another one."""
+    first = own.found("red", limit=1)
+    search = Library.search
+
+    def later(library: Library, *asked: Any, **more: Any) -> Any:
+        for media in library.media()[:1]:
+            library.delete(media.key)
+        return search(library, *asked, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "search", later)
+        assert "has changed" in problem(own.search("red", limit=1, page=first["next_page"]), 410)["detail"]
+        found = own.found("red", limit=1)
+    now = own.client.get("/readyz").json()["generation"]
+    assert found["generation"] == now != first["generation"]
+    assert own.search("red", limit=1, page=found["next_page"]).status_code == 200
+
+
 def test_several_at_once_come_in_their_order(shared: Served) -> None:
     asked = [{"query": query, "min_confidence": 0} for query in ("blue", "red")]
     answered = shared.client.post("/v1/search/batch", json={"searches": asked})

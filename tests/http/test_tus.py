@@ -10,9 +10,9 @@ from typing import Never
 import clips
 import httpx
 import pytest
-from serving import Served, problem
+from serving import CLEAR, Served, problem
 
-from api import parcels
+from api import parcels, uploads
 from api.problems import Problem
 from retriever.errors import StoreLocked
 
@@ -124,6 +124,41 @@ def test_what_is_given_up_is_gone(own: Served) -> None:
     assert not list(Path("lib/uploads/parcels").iterdir())
 
 
+def test_what_somebody_is_at_is_not_given_up(own: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a media could be made of it that counts nowhere."""
+    serving, parts = own.app.state.serving, Path("lib/uploads/parcels").absolute()
+    at = begun(own, 5, filename="a.mp4").headers["location"]
+    (data,) = (file for file in parts.iterdir() if not file.suffix)
+    linked = serving.uploads.linked
+    told: list[int] = []
+
+    def meanwhile(*args: Path) -> None:
+        for now in (linked, lambda *_: None):  # before and after
+            told.append(httpx.delete(own.url + at, headers=SPOKEN, verify=CLEAR).status_code)
+            now(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving.uploads, "linked", meanwhile)
+        job = piece(own, at, 0, b"01234").headers["reelseek-job"]
+    assert told == [423, 423]
+    assert own.over(job)["state"] == "failed"
+    counted = serving.library.store.catalog.quotas
+    (file,) = Path("lib/uploads").absolute().rglob("a.mp4")
+    assert [one.path for one in counted.deposits()] == [str(file)]
+    assert own.client.delete(at, headers=SPOKEN).status_code == 204  # only the note of it goes
+    assert (file.is_file(), data.exists(), list(parts.iterdir())) == (True, False, [])
+    assert [one.path for one in counted.deposits()] == [str(file)]
+
+
+def test_what_can_be_put_nowhere_leaves_no_folder(tmp_path: Path) -> None:
+    made = uploads.Uploads(tmp_path, 0)
+    place = made.place("a.mp4")
+    with pytest.raises(FileNotFoundError):
+        made.linked(place, tmp_path / "nothing")
+    assert not place.parent.exists()
+    made.clear()
+
+
 def test_what_cannot_be_is_refused_before_it_is_sent(own: Served) -> None:
     problem(begun(own, 0), 422)
     problem(begun(own, -1), 422)
@@ -174,3 +209,28 @@ def test_a_parcel_has_one_writer_and_an_end(tmp_path: Path, monkeypatch: pytest.
         held.of(parcel.id, "me")
     assert held.of(other.id, "me") == other
     assert held.file(other).read_bytes() == b""
+
+
+def test_what_nobody_goes_on_with_is_thrown_away_unless_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = parcels.Parcels(tmp_path, largest=100)
+    there = held.begin(10, {}, "me")
+
+    def killed(*_: object, **__: object) -> Never:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.parcels.Parcels._write", killed)  # a server that is killed where it begins one
+        with pytest.raises(InterruptedError):
+            held.begin(10, {}, "me")
+    later = held.file(there).stat().st_mtime + parcels.LIFE_S + 10
+    monkeypatch.setattr("api.parcels.time", lambda: later)
+    with held.file(there).open("rb") as data:
+        fcntl.flock(data, fcntl.LOCK_EX)
+        other = held.begin(5, {}, "me")
+        assert held.of(there.id, "me") == there
+        assert {file.stem for file in (tmp_path / "parcels").iterdir()} == {there.id, other.id}
+    held.drop(other)
+    other = held.begin(5, {}, "me")
+    assert {file.stem for file in (tmp_path / "parcels").iterdir()} == {other.id}

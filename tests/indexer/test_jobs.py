@@ -1,7 +1,9 @@
 """Runs as the catalog has them: who is at work, what is wished, what is cleared away."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from indexer.run import Run
 from indexer.segmenters import fixed
 from indexer.staging import Staging
 from retriever import processes
-from retriever.errors import CannotOpen, NoSuchJob, StoreLocked
+from retriever.errors import CannotOpen, JobOver, NoSuchJob, StoreLocked
 from retriever.ports import Store
 from retriever.stores import memory
 from retriever.types import RunRecord, RunState, Wish
@@ -76,7 +78,8 @@ def test_a_run_that_raises_failed_and_one_that_is_interrupted_can_be_gone_on_wit
     with pytest.raises(CannotOpen), jobs.at_work(store, record, ME, Summary()):
         raise CannotOpen("/a is not there")
     assert (state(store, record), jobs.named(store, record.id).record.error) == ("failed", "/a is not there")
-    with pytest.raises(KeyboardInterrupt), jobs.at_work(store, record, ME, Summary()):
+    failed = jobs.named(store, record.id).record
+    with pytest.raises(KeyboardInterrupt), jobs.at_work(store, failed, ME, Summary()):
         raise KeyboardInterrupt
     assert (state(store, record), jobs.named(store, record.id).record.error) == (jobs.INTERRUPTED, "")
 
@@ -105,6 +108,122 @@ def test_who_lost_a_run_to_another_writes_nothing_more_of_it(store: Store, monke
     with pytest.raises(StoreLocked, match=ELSEWHERE):
         work()
     assert jobs.named(store, record.id) == jobs.Standing(theirs, ELSEWHERE)
+
+
+@pytest.fixture
+def sleep(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunRecord], None]:
+    """This machine sleeps for longer than a lease holds.  `monotonic` knows nothing of that."""
+
+    def sleep(record: RunRecord) -> None:
+        store.catalog.release(record.lease, ME)
+        woken = time.time() + 2 * jobs.LEASE_SECONDS
+        monkeypatch.setattr(jobs, "time", lambda: woken)
+
+    return sleep
+
+
+def stop(store: Store, record: RunRecord, wish: Wish) -> None:
+    """By somebody at another machine, where nobody is at the run."""
+    stopped = jobs.pause(store, record.id) if wish is Wish.PAUSE else jobs.cancel(store, record.id, ELSEWHERE)
+    assert stopped.state in ("paused", "cancelled"), "people are told so"
+
+
+@pytest.fixture
+def states(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[RunState]:
+    """Those that are written down."""
+    written, write = list[RunState](), store.catalog.write_run
+
+    def kept(run: RunRecord) -> None:
+        written.append(run.state)
+        write(run)
+
+    monkeypatch.setattr(store.catalog, "write_run", kept)
+    return written
+
+
+STOPS = pytest.mark.parametrize(("wish", "becomes"), [(Wish.PAUSE, RunState.PAUSED), (Wish.CANCEL, RunState.CANCELLED)])
+
+
+@STOPS
+def test_who_wakes_up_at_a_run_that_was_stopped_does_no_more_of_it(
+    wish: Wish,
+    becomes: RunState,
+    store: Store,
+    sleep: Callable[[RunRecord], None],
+    states: list[RunState],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executor, "BATCH_FRAMES", 1)
+    clip = write_reel(tmp_path / "clips" / "a.synthetic", *["red", "blue", "green"] * 4)
+    record, summary = jobs.register(store, "{}"), Summary()
+
+    def doze(event: Event) -> None:
+        if isinstance(event, Advanced) and becomes not in states:
+            sleep(record)
+            stop(store, record, wish)
+
+    with jobs.at_work(store, record, ME, summary) as post:
+        index(store, clip.parent, post, summary, doze)
+    assert (summary.stopped, summary.indexed.total) == (wish, 0)
+    assert set(states[states.index(becomes) :]) == {becomes}, "not for a moment is it anything else"
+    assert bool(store.catalog.staged()) == (wish is Wish.PAUSE), "what was encoded waits only for who goes on"
+    assert store.catalog.leased() == {}
+
+
+@pytest.mark.parametrize("raised", [None, CannotOpen("/a is not there")])
+@STOPS
+def test_what_was_stopped_stays_so_however_its_run_ends(
+    wish: Wish, becomes: RunState, raised: CannotOpen | None, store: Store, sleep: Callable[[RunRecord], None]
+) -> None:
+    record = jobs.register(store, "{}")
+    with suppress(CannotOpen), jobs.at_work(store, record, ME, Summary()):
+        sleep(record)
+        stop(store, record, wish)
+        if raised:
+            raise raised
+    assert state(store, record) == becomes
+
+
+@pytest.mark.parametrize("over", [RunState.DONE, RunState.FAILED])
+def test_who_wakes_up_at_a_run_that_another_has_ended_writes_nothing_more_of_it(
+    over: RunState, store: Store, sleep: Callable[[RunRecord], None]
+) -> None:
+    record = jobs.register(store, "{}")
+    theirs = replace(record, state=over, counts={"indexed": 5})
+
+    def work() -> None:
+        with jobs.at_work(store, record, ME, Summary()) as post:
+            sleep(record)
+            store.catalog.write_run(theirs)
+            post.wish(Summary(files=7))
+
+    with pytest.raises(JobOver, match=f"job {record.id} is {over}"):
+        work()
+    assert jobs.named(store, record.id) == jobs.Standing(theirs)
+
+
+def test_who_wakes_up_at_a_run_that_is_to_go_on_goes_on(store: Store, sleep: Callable[[RunRecord], None]) -> None:
+    record = jobs.register(store, "{}")
+    with jobs.at_work(store, record, ME, Summary()) as post:
+        sleep(record)
+        store.catalog.write_run(replace(record, state=RunState.QUEUED))  # whoever serves the library is to take it
+        assert post.wish(Summary()) is Wish.NONE
+        assert state(store, record) == "running"
+    assert state(store, record) == "done"
+
+
+def test_what_was_stopped_before_anybody_took_it_up_is_not_begun(store: Store, states: list[RunState]) -> None:
+    record, summary = jobs.register(store, "{}"), Summary()
+    stop(store, record, Wish.PAUSE)
+    with jobs.at_work(store, record, ME, summary) as post:
+        assert post.wish(summary) is Wish.PAUSE
+    assert (summary.stopped, set(states)) == (Wish.PAUSE, {RunState.QUEUED, RunState.PAUSED})
+    stop(store, record, Wish.CANCEL)
+    for seen in (record, jobs.named(store, record.id).record):
+        with pytest.raises(JobOver, match="was cancelled"), jobs.at_work(store, seen, ME, Summary()):
+            pass
+    assert (state(store, record), store.catalog.leased()) == ("cancelled", {})
 
 
 def test_who_waits_writes_nothing_while_nothing_happens(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,10 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import fakes
@@ -12,12 +13,15 @@ import pytest
 from libraries import contents
 from reels import write_reel
 
-from indexer import pipeline, plan, sources, watching
+from indexer import pipeline, places, plan, sources, watching
+from indexer.decoding import Decoder
 from indexer.encoding import Encoders
 from indexer.events import Committed, Event, Planned, SetAside, Summary, Warned
 from indexer.executors import local as executor
+from indexer.lanes import Lanes
 from indexer.listing import Listing
 from indexer.plan import NO_SOUND
+from indexer.planning import Plan, Settled
 from indexer.policy import Policy
 from indexer.recipe import Recipe
 from indexer.run import Run
@@ -179,14 +183,110 @@ def test_who_is_to_stop_prunes_no_further_page(house: House, monkeypatch: pytest
     for number in range(4):
         write_reel(house.folder / f"{number}.synthetic", "red", seconds=1.0 + number)
     house.index()
-    for clip in house.folder.iterdir():
+    for clip in list(house.folder.iterdir()):
         clip.unlink()
+    (house.folder / "empty.mp4").touch()  # with nothing left it might be a disk that is not mounted
     monkeypatch.setattr(plan, "PAGE", 2)
     monkeypatch.setattr(Run, "wish", lambda run: Wish.PAUSE if run.summary.pruned else Wish.NONE)
     assert len(house.index(prune=True).pruned) == len(house.media()) == 2
     monkeypatch.undo()
     assert len(house.index(prune=True).pruned) == 2
     assert house.media() == []
+
+
+def emptied(folder: Path) -> None:
+    folder.mkdir()
+
+
+def hidden_ones(folder: Path) -> None:
+    write_reel(folder / ".trash" / "a.synthetic", "red")
+    (folder / "notes.txt").write_text("not mounted")
+
+
+def dead_links(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "a.synthetic").symlink_to(folder / "nowhere" / "a.synthetic")
+
+
+@pytest.mark.parametrize("left", [emptied, hidden_ones, dead_links])
+def test_where_nothing_is_left_nothing_is_pruned(house: House, left: Callable[[Path], object]) -> None:
+    """A disk that is not mounted is an empty folder, and so is one that was emptied by hand: nobody can tell."""
+    disk, away = house.folder / "disk", house.folder / "away"
+    for number in range(3):
+        write_reel(disk / f"{number}.synthetic", "red", seconds=1.0 + number)
+    house.index(disk)
+    disk.rename(away)
+    left(disk)
+    assert house.index(disk, prune=True).pruned == []
+    assert len(house.media()) == 3
+    (warned,) = [event.message for event in house.said if isinstance(event, Warned)]
+    assert warned.startswith(f"nothing is left in {disk}, ")
+    assert "reelseek delete" in warned
+
+    rmtree(disk)
+    away.rename(disk)  # it is mounted again
+    (disk / "0.synthetic").unlink()
+    assert len(house.index(disk, prune=True).pruned) == 1
+    assert len(house.media()) == 2
+
+
+def test_a_disk_that_goes_while_it_is_pruned_keeps_what_was_not_looked_at(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = house.folder / "disk"
+    clips = [write_reel(disk / f"{number}.synthetic", "red", seconds=1.0 + number) for number in range(3)]
+    house.index(disk)
+    for clip in clips:
+        clip.unlink()
+    write_reel(disk / "others.synthetic", "blue")
+    monkeypatch.setattr(plan, "PAGE", 1)
+    pruning = plan.prune([disk], house.store, house.said.append)
+    assert len(next(pruning)) == 1
+    disk.rename(house.folder / "away")
+    assert list(pruning) == [[], []]
+    assert len(house.media()) == 2
+    assert sum(isinstance(event, Warned) for event in house.said) == 1
+
+
+def test_what_another_process_finds_elsewhere_while_files_are_looked_for_is_not_pruned(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = house.folder / "here", house.folder / "there"
+    clip = write_reel(here / "a.synthetic", "red", "blue")
+    write_reel(here / "b.synthetic", "green")
+    house.index(here)
+    moved = there / clip.name
+    there.mkdir()
+    clip.rename(moved)
+    among = places.Missing.among
+
+    def slow(missing: places.Missing, paths: Iterable[str]) -> set[str]:
+        monkeypatch.undo()
+        found = among(missing, paths)
+        assert house.index(there, owner="ANOTHER:1:1").renamed == [str(moved)]
+        return found
+
+    monkeypatch.setattr(places.Missing, "among", slow)
+    assert house.index(here, prune=True).pruned == []
+    assert {Path(media.path) for media in house.media()} == {moved, here / "b.synthetic"}
+
+
+def test_copies_that_two_runs_find_at_once_are_both_kept(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_reel(house.folder / "mine" / "a.synthetic", "red")
+    house.index(clip.parent)
+    mine = write_reel(house.folder / "mine" / "b.synthetic", "red")
+    theirs = write_reel(house.folder / "theirs" / "c.synthetic", "red")
+    settle = Plan._settle
+
+    def slow(plan: Plan, settled: Settled) -> None:
+        monkeypatch.undo()
+        assert house.index(theirs.parent, owner="ANOTHER:1:1").renamed == [str(theirs)]
+        settle(plan, settled)
+
+    monkeypatch.setattr(Plan, "_settle", slow)
+    assert house.index(mine.parent).renamed == [str(mine)]
+    (media,) = house.media()
+    assert media.paths == (str(clip), str(mine), str(theirs))
 
 
 def test_bad_files_are_set_aside_and_the_rest_is_indexed(house: House) -> None:
@@ -344,6 +444,150 @@ def test_every_commit_is_told_once(house: House) -> None:
         "green",
         "red",
     ]
+
+
+# ------------------------------------------------------------------------------------------------- what comes between
+
+
+def once(patch: pytest.MonkeyPatch, owner: type, name: str, does: Callable[[], object]) -> None:
+    """Somebody `does` something just before a method is called first."""
+    plain, left = getattr(owner, name), [does]
+
+    def called(*args: Any, **named: Any) -> Any:
+        if left:
+            left.pop()()
+        return plain(*args, **named)
+
+    patch.setattr(owner, name, called)
+
+
+def warned(house: House) -> str:
+    return " ".join(event.message for event in house.said if isinstance(event, Warned))
+
+
+def by_another(house: House, *paths: Path) -> None:
+    """Another process indexes these to their end."""
+    said, run = house.said, house.run("elsewhere:1:1")
+    pipeline.index(sources.found(paths), run, executor.build())
+    house.said = said
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_what_becomes_of_one_path_is_no_fault_of_the_others(
+    house: House, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    first = write_reel(house.folder / "a.synthetic", "red", "blue")
+    copy = write_reel(house.folder / "b.synthetic", "red", "blue")
+    with monkeypatch.context() as meanwhile:
+        once(meanwhile, Lanes, "_decode", (lambda: write_reel(first, "green")) if how == "changed" else first.unlink)
+        assert list(house.index().quarantined) == [str(first)]
+    assert f"{copy} is the same as {first}, and is left for the next look" in warned(house)
+    assert str(copy) in house.index().indexed
+    assert [entry.path for entry in house.store.catalog.quarantined()] == ([str(first)] if how == "gone" else [])
+
+
+def test_a_film_that_ends_before_its_last_chapter_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red", "blue", "green", "white")
+    monkeypatch.setattr("indexer._child_process.GROWTH", -1)  # the child is replaced after each chapter
+
+    plain, closed = Decoder.close, list[Decoder]()
+
+    def close(decoder: Decoder) -> None:
+        closed.append(decoder)
+        if len(closed) == 2:  # of the child that opened the film, and of the one that made the first chapter
+            was = clip.stat()
+            write_reel(clip, "green")
+            with clip.open("a") as file:  # as large, and as old
+                file.write(" " * (was.st_size - clip.stat().st_size))
+            os.utime(clip, ns=(was.st_atime_ns, was.st_mtime_ns))
+        plain(decoder)
+
+    monkeypatch.setattr(Decoder, "close", close)
+    assert "ended before its last chapter" in house.index().quarantined[str(clip)]
+    assert house.media() == []
+    assert house.store.catalog.staged() == []
+    assert house.store.catalog.leased() == {}
+
+
+def test_no_checkpoint_is_kept_of_what_a_file_was_changed_into(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or whoever goes on when the old content is there again would find it."""
+    clip = write_reel(house.folder / "a.synthetic", *["red"] * 4)
+    content, kept = clip.read_bytes(), list[int]()
+    plain = Staging.keep
+
+    def keep(staging: Staging, number: int, *rest: Any) -> None:
+        kept.append(number)
+        plain(staging, number, *rest)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Staging, "keep", keep)
+        once(meanwhile, Staging, "begin", lambda: write_reel(clip, *["blue"] * 4))
+        assert "changed while" in house.index().quarantined[str(clip)]
+    assert kept == []
+    (house.folder / "b.synthetic").write_bytes(content)
+    house.index()
+    with house.store.snapshot() as snapshot:
+        (space,) = [key for key, space in snapshot.spaces.items() if space.modality is Modality.VISION]
+        by_key = {media.path: media for media in snapshot.media()}
+        assert set(by_key) == {str(clip), str(house.folder / "b.synthetic")}
+        table = snapshot.segments(snapshot.numbers())
+        (own,) = [
+            number for number, media in enumerate(snapshot.media_at(table.media)) if media.path.endswith("b.synthetic")
+        ][:1]
+        labels = snapshot.tokens(table.segments[own : own + 1], space).labels
+        assert {names[0] for names in labels} == {"red"}
+
+
+def test_a_job_that_was_done_by_another_while_this_one_slept_is_left_to_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_reel(house.folder / "a.synthetic", *["red", "blue"] * 4)
+    monkeypatch.setattr(executor, "RENEWAL", -1.0)  # a renewal before each chapter
+
+    def done() -> None:
+        (name,) = house.store.catalog.leased()
+        house.store.catalog.release(name, house.store.catalog.leased()[name])
+        by_another(house, clip)
+
+    once(monkeypatch, Run, "renew", done)
+    assert house.index().indexed == []
+    assert len(house.media()) == 1
+    assert house.store.catalog.staged() == []
+    assert f"{clip} was taken over" in warned(house)
+
+
+@pytest.mark.parametrize("indexed", [True, False], ids=["and indexed", "alone"])
+def test_a_copy_that_was_written_over_meanwhile_is_no_path_of_what_it_was(
+    house: House, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    clip = write_reel(house.folder / "a.synthetic", "red", "blue")
+    copy = write_reel(house.folder / "b.synthetic", "red", "blue")
+
+    def meanwhile() -> None:
+        write_reel(copy, "green")
+        if indexed:
+            by_another(house, copy)
+
+    with monkeypatch.context() as before:
+        once(before, Run, "whole", meanwhile)
+        house.index()
+    house.index()
+    assert {(media.paths, media.duration) for media in house.media()} == {((str(clip),), 6.0), ((str(copy),), 3.0)}
+
+
+def test_what_is_known_of_a_job_that_another_has_done_comes_with_the_next_look(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = write_reel(house.folder / "there" / "a.synthetic", "red")
+    here = write_reel(house.folder / "here" / "b.synthetic", "red")
+    said = Metadata(title="mine")
+    with monkeypatch.context() as meanwhile:
+        once(meanwhile, executor.LocalExecutor, "carry_out", lambda: by_another(house, there))
+        house.index(here, metadata=said)
+    assert f"{here} was indexed by another from elsewhere" in warned(house)
+    house.index(here, metadata=said)
+    (media,) = house.media()
+    assert (set(media.paths), media.metadata.title) == ({str(there), str(here)}, "mine")
 
 
 # ------------------------------------------------------------------------------------------------- limits and tries

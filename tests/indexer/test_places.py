@@ -375,6 +375,16 @@ def test_a_signed_address_that_a_server_leads_to_is_not_repeated() -> None:
         assert "hunter2" not in str(refused(lambda: places.stat_of(places.of(f"{shelf.url}/a"))))
 
 
+def test_a_file_is_gone_only_where_the_system_says_that_nothing_is_there(tmp_path: Path) -> None:
+    file, loop = tmp_path / "a.mp4", tmp_path / "loop"
+    file.write_bytes(b"x")
+    loop.symlink_to(loop)
+    lost = [str(tmp_path / "none.mp4"), str(file / "in_a_file.mp4"), str(tmp_path / "zero\0.mp4")]
+    there = [str(file), str(loop / "a.mp4"), str(tmp_path / ("long" * 100))]  # nobody can look at two of them
+    assert gone([*lost, *there], str(tmp_path)) == set(lost)
+    assert [places.is_gone(places.of(path)) for path in there] == [False] * 3
+
+
 # -------------------------------------------------------------------------------------------------------------- buckets
 
 
@@ -415,6 +425,14 @@ def test_what_is_gone_of_a_prefix_is_what_its_listing_lacks(s3: servers.Buckets)
     assert gone(known, "s3://films/gone/") == {"s3://films/gone/c.mp4"}
     assert gone(known, "s3://nobucket/") == set()
     assert gone(["s3://nobucket/a.mp4"], "s3://nobucket/") == set()  # it is away, with all it had
+
+
+def test_an_object_that_came_after_the_listing_is_not_gone(s3: servers.Buckets) -> None:
+    s3.put("films", "late/a.mp4", b"x")
+    missing, known = places.Missing(places.of("s3://films/late/")), ["s3://films/late/b.mp4", "s3://films/late/c.mp4"]
+    assert missing.among(known) == set(known)
+    s3.put("films", "late/b.mp4", b"x")  # by a driver that indexes there, too
+    assert missing.among(known) == {"s3://films/late/c.mp4"}
 
 
 def test_an_object_of_s3_is_known_by_its_content_wherever_it_lies(s3: servers.Buckets) -> None:

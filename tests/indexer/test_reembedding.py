@@ -20,6 +20,7 @@ from indexer.plan import NO_SOUND, Given, Job, job_id
 from indexer.recipe import Model, Recipe
 from indexer.run import Run
 from indexer.segmenters import fixed
+from indexer.staging import Staging
 from retriever import processes
 from retriever.errors import SpaceMismatch, WrongRecipe
 from retriever.ports import Store
@@ -371,3 +372,20 @@ def test_one_way_at_a_time(house: House) -> None:
     with pytest.raises(WrongRecipe, match="reelseek index FILES"):
         empty.reembed()
     empty.store.close()
+
+
+def test_no_part_of_a_media_is_committed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Staging.keep
+
+    def keep(staging: Staging, number: int, *rest: Any) -> None:
+        if number != 1:
+            plain(staging, number, *rest)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Staging, "keep", keep)
+        summary = house.reembed()
+    assert {Path(path).name for path in summary.quarantined} == {"a.synthetic", "c.synthetic"}  # those of two chapters
+    assert all("checkpoints of it went away" in why for why in summary.quarantined.values())
+    assert house.lacking() == ["a.synthetic", "c.synthetic"]
+    house.reembed()
+    assert house.lacking() == []

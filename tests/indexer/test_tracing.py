@@ -216,10 +216,10 @@ def test_what_is_encoded_is_written_while_the_next_is_encoded(clips: Path, monke
 
     keep = Run.keep
 
-    def slow(run: Run, *args: Any) -> None:
+    def slow(run: Run, *args: Any) -> bool:
         if len(waited) < 5:
             waited.append(begun[len(waited) + 1].wait(60))
-        keep(run, *args)
+        return keep(run, *args)
 
     monkeypatch.setattr(Run, "keep", slow)
     counting = Encoders(fakes.HashingSentences(), {"colours": Counting()})

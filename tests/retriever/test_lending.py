@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from zoo import ZOO, Words, library, media
+from zoo import SEEN, ZOO, Words, library, media
 
-from retriever import lending
+from retriever import calibrating, lending
 from retriever.calibrating import Calibration, Calibrator
 from retriever.grammar import read
 from retriever.lending import Lender
 from retriever.looking import Looking
 from retriever.ports import Snapshot
 from retriever.registry import Registry
+from retriever.scoring import Only
 from retriever.search import Searcher
 
 LOOKING = Looking(Registry("retriever.rerankers").load("maxsim").build())
@@ -136,6 +137,60 @@ def test_what_was_lent_leaves_nothing_behind(store: Any, tmp_path: Path, monkeyp
 
     tail(lender)
     np.testing.assert_array_equal(tail(Calibrator(Words(), LOOKING, tmp_path)), tail(Calibrator(Words(), LOOKING)))
+
+
+def test_what_was_worked_out_of_both_is_taken_for_neither(
+    store: Any, lender: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lender, "_renew", lambda self: None)
+    drawn: list[object] = []
+    best = calibrating._best
+    monkeypatch.setattr(calibrating, "_best", lambda *asked: drawn.append(asked) or best(*asked))
+
+    def tail(calibrator: Calibrator, sentence: str, *only: Only) -> np.ndarray:
+        with store.snapshot() as snapshot:
+            return calibrator.tail(snapshot, calibrator.of(snapshot), read(sentence), only).best
+
+    seen = frozenset({SEEN.id})
+    asked = [("parrot THEN bridge", None, None), ("like:parrot@0-5", seen)]
+    known(lender, store)
+    for number in range(2):
+        store.add(media(f"more{number}", seen=[(5, "iron bridge")]))
+        lent = [tail(lender, *one) for one in asked]
+    assert len(drawn) == len(asked)  # what is lent is lent to the next state, too
+    store.delete(["more0", "more1"])
+    for one, other in zip(asked, lent, strict=True):
+        np.testing.assert_array_equal(tail(lender, *one), tail(Calibrator(Words(), LOOKING), *one))
+        assert not np.array_equal(tail(lender, *one), other)
+
+
+def test_what_is_shown_is_looked_at_with_its_own_levels_again(store: Any, lender: Lender) -> None:
+    searcher = Searcher(store, Words(), LOOKING)
+    searcher.calibrator = lender
+
+    def scores(searcher: Searcher) -> list[float]:
+        return [one.score for one in searcher.search("like:parrot@5-10", min_confidence=0)]
+
+    scores(searcher)
+    store.add(media("more", seen=[(6, "iron bridge")]))
+    lent = scores(searcher)
+    settled(lender)
+    assert scores(searcher) == scores(Searcher(store, Words(), LOOKING)) != lent
+
+
+def test_tails_of_few_queries_are_held(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight can be any number."""
+    monkeypatch.setattr(calibrating, "TAILS", 2)
+    drawn: list[object] = []
+    best = calibrating._best
+    monkeypatch.setattr(calibrating, "_best", lambda *asked: drawn.append(asked) or best(*asked))
+    calibrator = Calibrator(Words(), LOOKING)
+    counts: list[int] = []
+    with store.snapshot() as snapshot:
+        for weight in (2, 3, 3, 4, 4, 2):
+            calibrator.tail(snapshot, calibrator.of(snapshot), read(f"boat^{weight} desk"), [None, None])
+            counts.append(len(drawn))
+    assert counts == [1, 2, 2, 3, 3, 4]
 
 
 def test_answers_are_those_of_the_library_now(store: Any, lender: Lender) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from zoo import ZOO, Words, library, media
 
 from retriever import scoring
 from retriever.search import Searcher
+from retriever.stores import local
 from retriever.types import Answer, RaggedTokens
 
 
@@ -61,6 +63,26 @@ def test_a_library_that_changed_is_looked_at_again() -> None:
     store.add(media("parrot", seen=[(5, "parrot branch"), (15, "street crowd")], tags=("birds",)))
     best = searcher.search("parrot branch", min_confidence=0)[0]
     assert (best.media.key, best.start_s) == ("parrot", 0)
+
+
+@pytest.mark.parametrize("large", [0, scoring.LARGE])
+def test_numbers_that_come_again_with_a_copy_that_is_put_back(
+    large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "LARGE", large)
+    store = local.build(tmp_path / "lib")
+    searcher, entries = Searcher(store, Words()), ZOO[1:3]  # of as many segments
+    store.back_up(tmp_path / "copy")
+    for one in entries:
+        store.add(one)
+    before = searcher.search("pancake pan", min_confidence=0)
+    store.restore(tmp_path / "copy")
+    for one in reversed(entries):
+        store.add(one)
+    after = searcher.search("pancake pan", min_confidence=0)
+    assert after.generation == before.generation
+    assert told(after) == told(Searcher(store, Words()).search("pancake pan", min_confidence=0)) == told(before)
+    store.close()
 
 
 def test_sets_of_both_sizes_are_held_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
