@@ -30,13 +30,14 @@ from retriever.errors import DecoderDied, PluginError
 FAR = True
 """Its encoders are made elsewhere, so it has to be told how."""
 LOSSES = 3
-"""Pairs that may be lost over one chapter of a file before the file counts as the cause; and pairs that may be lost one
-after the other before they were ready."""
+"""Pairs that may be lost over one chapter of a file before the file counts as the cause."""
+STILLBORN = 5
+"""Pairs that may be lost one after the other before they were ready."""
 PATIENCE = 0.2  # seconds between two looks whether the run is to stop
 REST = 10.0
 """Seconds until another pair is begun, times those that were lost one after the other before they were ready: Ray takes
-a quarter of a minute and more to see that a node is gone, and makes actors on it as long; the third pair comes after
-half a minute."""
+a quarter of a minute to see that a node is gone, on a busy machine half a one and more, and makes actors on it as long.
+The fifth pair comes after a minute and forty seconds."""
 ROOM = 10.0  # seconds without a single pair until people are told
 FAREWELL = 5.0  # seconds that actors get to clear up
 
@@ -183,7 +184,7 @@ class Pool:
         if not pair.is_ready and monotonic() >= self.rested:  # those lost in a rest were begun with the one before it
             self.stillborn += 1
             self.rested = monotonic() + REST * self.stillborn
-        if self.stillborn >= LOSSES:
+        if self.stillborn >= STILLBORN:
             raise PluginError(f"the actors of {self.stillborn} pairs died before they were ready ({why})")
         self.run.watch(Warned(f"an actor on {pair.node or 'a node'} is lost ({why}); others go on with what it had"))
         self.back.extend(pair.jobs.values())

@@ -239,7 +239,7 @@ def test_after_pairs_that_never_came_up_it_rests_before_the_next(monkeypatch: py
     monkeypatch.setattr(executor.Pool, "_end", lambda *_: None)
     run, work = SimpleNamespace(watch=lambda event: None), SimpleNamespace(known=1, complete=True)
     pool = executor.Pool(run, None, work, 1.0)  # type: ignore[arg-type]
-    for times in range(1, executor.LOSSES):
+    for times in range(1, executor.STILLBORN):
         pool._grow()
         assert pool.started == times
         pool._lost(lost, RayError("gone"))  # type: ignore[arg-type]
@@ -256,7 +256,7 @@ def test_after_pairs_that_never_came_up_it_rests_before_the_next(monkeypatch: py
 
 @pytest.mark.slow
 def test_actors_that_never_come_up_stop_the_run(cluster: None, sown: farm.Farm) -> None:
-    with pytest.raises(PluginError, match=f"the actors of {executor.LOSSES} pairs died before they were ready"):
+    with pytest.raises(PluginError, match=f"the actors of {executor.STILLBORN} pairs died before they were ready"):
         sown.index("ray", executor.build(farm.making(stillborn=True)))
     assert sown.store("ray").catalog.leased() == {}
 
