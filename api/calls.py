@@ -305,9 +305,7 @@ def upload(
     """Send a media; the job indexes it, and tells `webhook` what comes of that, signed with a secret that is yours
     (`api.signing.secret()` makes one).  It comes once, however often this has to be sent: the key sees to that, one is
     made if none is given, and the same key later is the same upload."""
-    said = {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
-    said |= _told(webhook, webhook_secret)
-    form = {name: value for name, value in said.items() if value}
+    form = _named(title, tags, recorded, collection) | _told(webhook, webhook_secret)
     token, files = idempotency_key or token_hex(16), {"file": file}
     return Call(method="POST", path="/v1/media", read=_accepted, form=form, files=files, token=token)
 
@@ -324,8 +322,7 @@ def fetch(
     idempotency_key: str = "",
 ) -> Call[wire.Job]:
     """Have the server fetch a media from the web, if it does that; otherwise as `upload`."""
-    said = {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
-    body = {"url": url} | {name: value for name, value in said.items() if value} | _told(webhook, webhook_secret)
+    body = {"url": url} | _named(title, tags, recorded, collection) | _told(webhook, webhook_secret)
     token = idempotency_key or token_hex(16)
     return Call(method="POST", path="/v1/media", read=_accepted, body=body, token=token, timeout_s=LONGEST_FETCH_S)
 
@@ -576,6 +573,12 @@ def _accepted(answer: httpx.Response) -> wire.Job:
 
 def _quotas(answer: httpx.Response) -> list[wire.Quota]:
     return wire.QuotaList.model_validate_json(answer.content).quotas
+
+
+def _named(title: str, tags: Sequence[str], recorded: str, collection: str) -> dict[str, Any]:
+    """What somebody says of a media, as far as they do."""
+    said = {"title": title, "tags": list(tags), "recorded": recorded, "collection": collection}
+    return {name: value for name, value in said.items() if value}
 
 
 def _told(webhook: str, secret: str) -> dict[str, Any]:

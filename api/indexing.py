@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from api import parts
 from api.outfits import Outfit
 from indexer import jobs, manifests, pipeline, places, reembedding, sources, tracing, waiting, watching
+from indexer.encoding import Encoders
 from indexer.events import Summary, Warned, Watch
 from indexer.listing import Listing
 from indexer.places import Place
@@ -23,6 +24,7 @@ from retriever.ports import Store
 from retriever.settings import Settings
 from retriever.types import Metadata, Quarantined, RunRecord, RunState, Wish, jsonable
 
+RunT = TypeVar("RunT", bound=Run)
 DEFAULTS = Settings()
 POLICY = Policy(DEFAULTS.tries, DEFAULTS.most_seconds, DEFAULTS.most_bytes, DEFAULTS.least_free)
 INDEX, REEMBED = "index", "reembed"
@@ -256,9 +258,24 @@ def _gone_on(store: Store, record: RunRecord, asked: Asked, recipe: Recipe, watc
 def _again(
     store: Store, asked: Asked, recipe: Recipe, watch: Watch, outfit: Outfit, summary: Summary
 ) -> reembedding.Again:
-    return reembedding.Again(
+    encoders = outfit.encoders(replace(recipe, speech=(), text=()), asked.models)  # no line is read again
+    return _run(reembedding.Again, store, asked, recipe, encoders, watch, summary)
+
+
+def _run(
+    kind: type[RunT],
+    store: Store,
+    asked: Asked,
+    recipe: Recipe,
+    encoders: Encoders,
+    watch: Watch,
+    summary: Summary,
+    post: jobs.Post | None = None,
+    trace: tracing.Trace | None = None,
+) -> RunT:
+    return kind(
         recipe=recipe,
-        encoders=outfit.encoders(replace(recipe, speech=(), text=()), asked.models),  # no line is read again
+        encoders=encoders,
         store=store,
         segmenter=parts.SEGMENTERS.load(recipe.segmenter).build(),
         owner=processes.me(),
@@ -266,6 +283,8 @@ def _again(
         children=parts.decoders(asked.jobs),
         summary=summary,
         policy=asked.policy,
+        post=post,
+        trace=trace or tracing.Trace(),
     )
 
 
@@ -299,19 +318,7 @@ def _carry_out(
         encoders = outfit.encoders(recipe, asked.models)
         if store.catalog.recipe() is None:
             parts.tried(recipe, encoders)
-        run = Run(
-            recipe=recipe,
-            encoders=encoders,
-            store=store,
-            segmenter=parts.SEGMENTERS.load(recipe.segmenter).build(),
-            owner=processes.me(),
-            watch=watch,
-            children=parts.decoders(asked.jobs),
-            summary=summary,
-            policy=asked.policy,
-            post=post,
-            trace=trace or tracing.Trace(),
-        )
+        run = _run(Run, store, asked, recipe, encoders, watch, summary, post, trace)
         executor = parts.executor(asked.workers, recipe, asked.models, asked.jobs)
         below = asked.folders if asked.prune else []
         if asked.every:

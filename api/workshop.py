@@ -111,8 +111,9 @@ class Workshop:
                 except (ReelseekError, OSError) as error:  # the library is busy, its disk full: not for ever
                     if said != (said := str(error)):
                         LOG.warning("jobs wait: %s", error)
-                except Exception:  # whatever it is, jobs that are taken on are to be done
-                    LOG.exception("jobs")
+                except Exception as error:  # whatever it is, jobs that are taken on are to be done
+                    if said != (said := repr(error)):
+                        LOG.exception("jobs")
                 self._called.wait(LOOK_S)
                 self._called.clear()
 

@@ -110,11 +110,15 @@ class Run:
             holder = "another"
         if holder == self.owner:
             return False
-        self.under_way.pop(job.key, None)  # other paths of it are jobs of their own from now on
+        self.leave_to(holder, job, "was taken over")
+        return True
+
+    def leave_to(self, holder: str, job: Job, how: str) -> None:
+        """A job is somebody else's; other paths of that content are jobs of their own from now on."""
+        self.under_way.pop(job.key, None)
         if job.path not in self.left:
             self.left += map(places.of, job.paths)
-            self.watch(Warned(f"{job.path} was taken over by {holder}; left to it"))
-        return True
+            self.watch(Warned(f"{job.path} {how} by {holder}; left to it"))
 
     def renew(self, job: Job) -> None:
         """Hold a job for longer, unless it is lost.  One that nobody has begun can be taken anew."""

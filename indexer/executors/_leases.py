@@ -1,7 +1,5 @@
 """The jobs of a plan that are to be carried out here."""
 
-from indexer import places
-from indexer.events import Warned
 from indexer.plan import Job, Work
 from indexer.run import Run
 
@@ -18,11 +16,10 @@ def leased(work: Work, run: Run, wait: float = 0.0) -> Job | None:
         if holder is None and not run.done(job):
             run.room(job)
             return job
-        run.under_way.pop(job.key, None)
         if holder is None:
+            run.under_way.pop(job.key, None)
             run.leave(job.id(run.recipe))
             run.hand_over(job)
         else:
-            run.left += map(places.of, job.paths)
-            run.watch(Warned(f"{job.path} is being indexed by {holder}; left to it"))
+            run.leave_to(holder, job, "is being indexed")
     return None
